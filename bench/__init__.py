@@ -1,0 +1,1 @@
+"""Measurements. Each module here has a `main()` that prints its numbers."""

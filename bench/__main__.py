@@ -1,0 +1,23 @@
+"""Run every measurement in this folder, or those named: `python -m bench [NAME ...]`."""
+
+import importlib
+import pkgutil
+import sys
+
+import bench
+
+
+def main(names: list[str]) -> int:
+    known = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if m.name != "__main__")
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        print(f"bench: no such measurement: {', '.join(unknown)} (there are: {', '.join(known)})")
+        return 2
+    for name in names or known:
+        print(f"== {name}", flush=True)
+        importlib.import_module(f"bench.{name}").main()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

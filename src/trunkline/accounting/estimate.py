@@ -1,0 +1,80 @@
+"""What a call is likely to cost before it is made, learned from the calls before it.
+
+A hold must be large enough that few calls overrun it, and small enough that it starves nobody:
+never a fixed huge number. Input is known in bytes; output is the request's own cap or, when that
+is absent or far above what this deployment usually writes, a learned high quantile.
+"""
+
+from __future__ import annotations
+
+from trunkline.accounting.price import bound
+
+from trunkline.types import Chat, Deployment, Quote
+
+_BYTES_PER_TOKEN = 3
+"""English JSON has about four; three leaves room for code and other scripts."""
+_FIRST_GUESS_TOKENS = 512
+_QUANTILE = 0.95
+_ENOUGH_SAMPLES = 20
+
+
+class Learned:
+    """A running estimate of one quantile: each sample moves it a step up or down."""
+
+    __slots__ = ("samples", "tokens")
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.tokens = float(_FIRST_GUESS_TOKENS)
+
+    def add(self, tokens: int) -> None:
+        """Learn from one answer of `tokens` output tokens."""
+        self.samples += 1
+        step = max(self.tokens, tokens, 16.0) * (0.5 if self.samples < _ENOUGH_SAMPLES else 0.05)
+        if tokens > self.tokens:
+            self.tokens += min(step, tokens - self.tokens)
+        else:
+            self.tokens -= step * (1 - _QUANTILE)
+
+
+class Estimates:
+    """Learned output lengths per deployment, and the quotes made from them."""
+
+    def __init__(self) -> None:
+        self._learned: dict[str, Learned] = {}
+
+    def quote(self, call: Chat, deployment: Deployment) -> Quote:
+        """Return the estimate and, where there is one, the proven bound for one attempt."""
+        price = deployment.price
+        if price is None:
+            return Quote(None, None)
+        body = call.body
+        cap = body.max_output_tokens
+        choices = body.choices
+        estimate = bound(
+            price,
+            input_tokens=self.prompt_tokens(call),
+            output_tokens=self.output_tokens(deployment.name, cap) * choices,
+        )
+        proven = None
+        if cap is not None and not body.needs & {"images", "audio", "files"}:
+            # A token is at least one byte of the encoded request.
+            proven = bound(price, input_tokens=body.size_bytes, output_tokens=cap * choices)
+        return Quote(estimate, proven)
+
+    def prompt_tokens(self, call: Chat) -> int:
+        """Estimate the prompt's tokens from its bytes."""
+        return call.body.size_bytes // _BYTES_PER_TOKEN + 8
+
+    def output_tokens(self, deployment: str, cap: int | None) -> int:
+        """Estimate the answer's tokens."""
+        learned = self._learned.get(deployment)
+        usual = int(learned.tokens) + 1 if learned else _FIRST_GUESS_TOKENS
+        return usual if cap is None else min(cap, usual)
+
+    def learn(self, deployment: str, completion_tokens: int) -> None:
+        """Remember how long an answer was."""
+        learned = self._learned.get(deployment)
+        if learned is None:
+            learned = self._learned[deployment] = Learned()
+        learned.add(completion_tokens)

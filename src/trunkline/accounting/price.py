@@ -1,0 +1,154 @@
+"""Usage x Price -> nano-USD, in whole numbers only.
+
+Sums are taken in nano-USD x tokens per million, and divided by a million once, half even, at the
+very end; there is no float on the way.
+
+A token is charged in exactly one class. Classes that are priced apart take their tokens out of the
+total in this order, as a rule the dearest first: audio, one-hour cache writes, cache writes, cache
+reads; what is left is plain input. So where a provider's numbers overlap (audio that was read from
+the cache: `Usage` does not say how much was both) or contradict each other (more cached than
+prompted), the first class wins, no count goes below zero and no token is charged twice.
+"""
+
+from __future__ import annotations
+
+from decimal import Context, Decimal, Inexact, InvalidOperation
+
+from trunkline.types import Cost, Price, Usage
+
+_MILLION = 1_000_000
+_MOST_USD = 9_000_000_000
+"""What a signed 64-bit column of nano-USD can hold."""
+_BYTES_PER_TOKEN = 4
+
+
+def cost(usage: Usage, price: Price | None, *, estimated: bool = False) -> Cost:
+    """Return what `usage` costs at `price`; no price gives an unknown cost, never 0.
+
+    `estimated` says that the usage itself is a guess.
+    """
+    if price is None:
+        return Cost(None, "unknown")
+    prompt_tokens = usage.prompt_tokens
+    rates = price
+    for threshold, tier in price.tiers:
+        if prompt_tokens <= threshold:
+            break
+        rates = tier
+    write, write_1h = rates.cache_write_nusd, rates.cache_write_1h_nusd
+    long_tokens = usage.cache_write_1h_tokens
+    total = (
+        rates.request_nusd
+        + _side(
+            prompt_tokens,
+            rates.input_nusd,
+            (
+                (usage.audio_input_tokens, rates.audio_input_nusd),
+                (long_tokens, write if write_1h is None else write_1h),
+                (usage.cache_write_tokens - long_tokens, write),
+                (usage.cache_read_tokens, rates.cache_read_nusd),
+            ),
+        )
+        + _side(
+            usage.completion_tokens,
+            rates.output_nusd,
+            ((usage.audio_output_tokens, rates.audio_output_nusd),),
+        )
+    )
+    nusd, rest = divmod(total, _MILLION)
+    if rest * 2 > _MILLION or (rest * 2 == _MILLION and nusd & 1):
+        nusd += 1
+    return Cost(nusd, "estimated" if estimated else "exact")
+
+
+def _side(tokens: int, plain_nusd: int, classes: tuple[tuple[int, int | None], ...]) -> int:
+    """Charge one side of a call: each class takes its tokens, what is left is plain."""
+    tokens = max(tokens, 0)
+    total = 0
+    for class_tokens, nusd in classes:
+        if class_tokens > 0 and nusd is not None:
+            taken = min(class_tokens, tokens)
+            tokens -= taken
+            total += taken * nusd
+    return total + tokens * plain_nusd
+
+
+def bound(price: Price | None, *, input_tokens: int, output_tokens: int) -> int | None:
+    """Return the most, in nano-USD, that a call of at most so many tokens can cost; rounded up.
+
+    Every token at its side's dearest class, in the dearest tier that `input_tokens` can reach.
+    None if there is no price.
+    """
+    if price is None:
+        return None
+    reachable = (tier for threshold, tier in price.tiers if input_tokens > threshold)
+    most = max(_most(rates, input_tokens, output_tokens) for rates in (price, *reachable))
+    return -(-most // _MILLION)
+
+
+def _most(rates: Price, input_tokens: int, output_tokens: int) -> int:
+    dearest_input_nusd = max(
+        rates.input_nusd,
+        rates.cache_read_nusd or 0,
+        rates.cache_write_nusd or 0,
+        rates.cache_write_1h_nusd or 0,
+        rates.audio_input_nusd or 0,
+    )
+    dearest_output_nusd = max(rates.output_nusd, rates.audio_output_nusd or 0)
+    return (
+        rates.request_nusd + input_tokens * dearest_input_nusd + output_tokens * dearest_output_nusd
+    )
+
+
+def output_tokens_from_frames(shown_frames: int, shown_bytes: int, least_frame_bytes: int) -> int:
+    """Estimate the tokens received when an answer ended without usage.
+
+    A provider sends at least one token per frame, in an envelope of constant size. So the smallest
+    frame is an envelope with one token, and what the others have above it is more text, four bytes
+    to a token. A lone frame, perhaps a whole answer, has no other to tell its envelope from: all
+    its bytes count as text, which errs towards charging too much.
+    """
+    if shown_frames <= 1:
+        return -(-shown_bytes // _BYTES_PER_TOKEN)
+    text_bytes = max(0, shown_bytes - shown_frames * least_frame_bytes)
+    return shown_frames - (-text_bytes // _BYTES_PER_TOKEN)
+
+
+def usd_to_nusd(usd: str | int | float | Decimal) -> int:
+    """Convert an amount in USD, as a person or a JSON body writes it, to nano-USD.
+
+    A float counts as the shortest decimal that names it: 0.1 is a tenth.
+
+    Raises:
+        ValueError: not a number, negative, finer than a nano-dollar, or too large to keep. The
+            message says what to write; put the name of the field before it.
+    """
+    try:
+        amount = Decimal(str(usd))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if isinstance(usd, bool) or not amount.is_finite():
+        raise ValueError(f'{usd!r} is not an amount in USD; write a number such as "12.50"')
+    if amount < 0:
+        raise ValueError(f"{usd!r} is negative; write an amount in USD of at least 0")
+    if amount > _MOST_USD:
+        raise ValueError(f"{usd!r} is too large; write at most {_MOST_USD} USD")
+    exact = Context(prec=40, traps=[Inexact])
+    try:
+        return int(exact.quantize(exact.scaleb(amount, 9), Decimal(1)))
+    except Inexact:
+        raise ValueError(
+            f"{usd!r} is finer than a nano-dollar; write at most nine decimal places"
+        ) from None
+
+
+def per_million(usd: str | int | float | Decimal) -> int:
+    """Convert a price in USD per million tokens to nano-USD per million; see `usd_to_nusd`."""
+    return usd_to_nusd(usd)
+
+
+def format_usd(nusd: int) -> str:
+    """Write nano-USD as exact USD with at least two decimals: `12.50`, `0.0000375`, `-0.01`."""
+    whole, rest = divmod(abs(nusd), 1_000_000_000)
+    decimals = f"{rest:09d}".rstrip("0").ljust(2, "0")
+    return f"{'-' if nusd < 0 else ''}{whole}.{decimals}"

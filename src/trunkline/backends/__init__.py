@@ -1,0 +1,102 @@
+"""What answers inside this process: each backend is one module, imported when it is first used.
+
+A backend is a `Service` for deployments whose `backend` names it: `demo`, or `custom:NAME` for a
+provider that was made known with `register_provider`. It gives frames that carry events and no
+bytes, of the dialect `events`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from importlib import import_module
+from typing import Protocol, cast
+
+from trunkline.clock import Clock, SystemClock
+from trunkline.errors import BadAnswer, CapabilityMissing, ConfigError
+from trunkline.reply import Reply
+from trunkline.service import Service
+from trunkline.types import Call, Chat, Deployment, Frame, Mark
+
+DIALECT = "events"
+"""What `Deployment.dialect` says of a backend: there is no wire to encode for."""
+KINDS = ("demo", "custom")
+
+
+class Backend(Protocol):
+    """Answers calls in this process; made by `make(name, clock)` of its module."""
+
+    async def send(self, call: Call) -> Reply:
+        """Answer `call`, which `call.target` was chosen for; a `Service`."""
+
+
+def load(name: str, clock: Clock | None = None) -> Service:
+    """Return the backend `name` (`demo`, or `custom:NAME`) as a service.
+
+    Raises:
+        ConfigError: there is no such backend, or nobody registered NAME.
+    """
+    kind, _, rest = name.partition(":")
+    if kind not in KINDS:
+        raise ConfigError(f"there is no backend {name!r}; write 'demo' or 'custom:NAME'")
+    module = import_module(f"trunkline.backends.{kind}")
+    return cast("Backend", module.make(rest, clock or SystemClock())).send
+
+
+def chat_of(call: Call) -> tuple[Chat, Deployment]:
+    """Return the call as the chat it has to be, and the deployment it is meant for.
+
+    Raises:
+        CapabilityMissing: it is another kind of call.
+    """
+    assert call.target is not None
+    if not isinstance(call, Chat):
+        raise CapabilityMissing(f"{call.target.name} answers chats only, not {call.kind} calls")
+    return call, call.target
+
+
+async def begin(frames: AsyncGenerator[Frame, None], deployment: Deployment) -> Reply:
+    """Read up to the first frame a caller can see, so that an early failure raises.
+
+    Raises:
+        BadAnswer: there was no such frame.
+    """
+    source = _Generated(frames)
+    head: list[Frame] = []
+    try:
+        while not head or not head[-1].mark & (Mark.SHOWN | Mark.TERMINAL):
+            frame = await source.next()
+            if frame is None:
+                raise BadAnswer(f"{deployment.name} gave no answer")
+            head.append(frame)
+    except BaseException:
+        await source.wait_closed()
+        raise
+    return Reply(source, deployment, head=head)
+
+
+class _Generated:
+    """Frames of an async generator as a `Source`."""
+
+    def __init__(self, frames: AsyncGenerator[Frame, None]) -> None:
+        self._frames = frames
+        self._reading = asyncio.Lock()
+        self._closed = False
+
+    async def next(self) -> Frame | None:
+        """Return the next frame; the generator has ended when a terminal one is handed out."""
+        async with self._reading:
+            frame = None if self._closed else await anext(self._frames, None)
+            if frame is not None and frame.terminal:
+                await self._frames.aclose()
+            return frame
+
+    def close(self) -> None:
+        """Say no more; what a generator holds can only be let go in `wait_closed`."""
+        self._closed = True
+
+    async def wait_closed(self) -> None:
+        """End the generator, after whoever is reading it."""
+        self.close()
+        async with self._reading:
+            await self._frames.aclose()

@@ -1,0 +1,48 @@
+"""The command line: `trunkline COMMAND`. Each command is loaded only when it is run."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+_COMMANDS = {
+    "call": ("talk", "call", "Ask one question and print the answer."),
+    "chat": ("talk", "chat", "Talk with a model, turn by turn."),
+    "check": ("setup", "check", "Check the configuration; --probe tries the providers."),
+    "init": ("setup", "init", "Write a configuration from what is found here."),
+    "models": ("look", "models", "List the models and groups that can be asked."),
+    "status": ("look", "status", "Tell which providers can be reached."),
+    "usage": ("look", "usage", "Sum up tokens, requests and cost."),
+}
+
+
+class _Lazy(click.Group):
+    """A group that knows its commands by name and imports one when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f"trunkline.cli.{module}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _COMMANDS[name][2]) for name in sorted(_COMMANDS)])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="trunkline")
+def main() -> None:
+    """One door for every call to a language model.
+
+    Without any configuration the built-in demo provider answers. Set OPENAI_API_KEY,
+    ANTHROPIC_API_KEY, ... or run `trunkline init` to use real ones.
+
+    Exit codes: 0 good, 1 failed, 2 wrong use.
+    """

@@ -1,0 +1,177 @@
+"""The composition root: a configuration becomes one layered service.
+
+This package is the only place that names concrete layers, transports and engines.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from trunkline import backends
+from trunkline.accounting.estimate import Estimates
+from trunkline.accounting.ledger import Ledger
+from trunkline.client.keeper import Keeper
+from trunkline.client.stack import State, layers
+from trunkline.clock import Clock, SystemClock
+from trunkline.config import Config, from_mapping, load
+from trunkline.egress import reachable
+from trunkline.journal import Journal, ingest
+from trunkline.layers.breaker import Health
+from trunkline.layers.ratelimit import Limiter
+from trunkline.observability.log import EventLog
+from trunkline.reply import Reply
+from trunkline.routing.plan import Planner
+from trunkline.service import Service, stack
+from trunkline.storage.sqlite import SqliteStore
+from trunkline.transport import Transport
+from trunkline.types import Call, Record
+
+_SYNC_S = 0.1
+_LOG_S = 0.1
+_INGEST_S = 1.0
+
+
+class Trunkline:
+    """The core: `await line(call)` gives a `Reply`, settled and journaled.
+
+    One instance serves any number of calls, loops and threads. Closing it is good manners; a
+    process that ends without doing so loses nothing.
+    """
+
+    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.store = SqliteStore(config.data_dir / "trunkline.db")
+        self.events = EventLog()
+        self.health = Health(self.clock)
+        self._journal = Journal(config.data_dir / "journal", clock=self.clock)
+        estimates = Estimates()
+        self.ledger = Ledger(config.budgets, self.clock, self._settled)
+        self._keeper = Keeper(
+            (
+                (_SYNC_S, self._journal.sync),
+                (_LOG_S, self.events.drain),
+                (_INGEST_S, _Ingestion(config.data_dir, self.store)),
+            )
+        )
+        state = State(
+            clock=self.clock,
+            book=_Book(self._journal, self._keeper),
+            events=self.events,
+            ledger=self.ledger,
+            estimates=estimates,
+            health=self.health,
+            limiter=Limiter(estimates, self.clock),
+        )
+        self._transport = Transport(self.clock)
+        self.planner = Planner(config)
+        self.layers = layers(self.planner, state)
+        self._service = stack(self.layers, _innermost(self._transport.send))
+        self._finish = weakref.finalize(
+            self, _finish, self._keeper, self._journal, self.events, config.data_dir, self.store
+        )
+
+    @classmethod
+    def from_config(cls, source: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Self:
+        """Build from a YAML file, a mapping of the same shape, or (None) the usual places.
+
+        Raises:
+            ConfigError: names the file, the key and what to write instead.
+        """
+        if isinstance(source, Mapping):
+            return cls(from_mapping(source, os.environ, source="a mapping"))
+        return cls(load(Path(source) if source is not None else None))
+
+    async def __call__(self, call: Call) -> Reply:
+        """Answer one call.
+
+        Raises:
+            TrunklineError: nothing was shown to the caller; the class says what to do.
+        """
+        return await self._service(call)
+
+    def models(self) -> list[str]:
+        """Return every name a caller may use: groups, aliases, then each provider's models."""
+        config = self.config
+        listed = (model for provider in config.providers.values() for model in provider.models)
+        return list(dict.fromkeys((*config.groups, *config.aliases, *listed)))
+
+    def status(self) -> dict[str, bool]:
+        """Tell for each provider whether it can be reached now and is not resting after failures.
+
+        Opens a connection to each and closes it again: free of charge, at most a second in all.
+        """
+        providers = self.config.providers.values()
+        reached = reachable(
+            {provider.name: provider.deployment("").base_url for provider in providers}
+        )
+        return {name: up and not self.health.resting(name) for name, up in reached.items()}
+
+    def flush(self) -> None:
+        """Render waiting log events and make every finished call visible in the store."""
+        self.events.drain()
+        self._journal.sync()
+        _Ingestion(self.config.data_dir, self.store)()
+
+    async def close(self) -> None:
+        """Close this loop's connections, then flush; the instance can be used again."""
+        await self._transport.close()
+        self.flush()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    def _settled(self, scope: str, since_ns: int) -> int:
+        _Ingestion(self.config.data_dir, self.store)()
+        return self.store.settled(scope, since_ns)
+
+
+class _Book:
+    """The journal, with a nudge to the keeper."""
+
+    def __init__(self, journal: Journal, keeper: Keeper) -> None:
+        self._append = journal.append
+        self._touch = keeper.touch
+
+    def append(self, record: Record, *, flush: bool) -> None:
+        self._append(record, flush=flush)
+        self._touch()
+
+
+class _Ingestion:
+    """Bring journal rows into the store, unless another process is at it."""
+
+    def __init__(self, data_dir: Path, store: SqliteStore) -> None:
+        self._data_dir = data_dir
+        self._store = store
+
+    def __call__(self) -> None:
+        ingest(self._data_dir, self._store)
+
+
+def _innermost(http: Service) -> Service:
+    async def service(call: Call) -> Reply:
+        target = call.target
+        assert target is not None
+        if target.backend == "http":
+            return await http(call)
+        return await backends.load(target.backend)(call)
+
+    return service
+
+
+def _finish(
+    keeper: Keeper, journal: Journal, events: EventLog, data_dir: Path, store: SqliteStore
+) -> None:
+    keeper.stop()
+    events.drain()
+    journal.close()
+    ingest(data_dir, store)
+    store.close()

@@ -1,0 +1,105 @@
+"""The thread that does what must not sit on the hot path: fsync, log rendering, ingestion.
+
+It sleeps until `touch()` says that something was written, then runs each job once its pace has
+passed, and goes back to sleep when nothing more was touched. It is a daemon: what it did not get
+to is done by `Trunkline.flush`, at exit, or by the next process that ingests.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+logger = logging.getLogger("trunkline")
+
+Job = tuple[float, Callable[[], object]]
+"""(pace in seconds, what to do)"""
+
+_keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
+
+
+class Keeper:
+    """Runs `jobs` in their pace while there is work."""
+
+    def __init__(self, jobs: tuple[Job, ...]) -> None:
+        self._jobs = jobs
+        self._starting = threading.Lock()
+        self._awake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+        _keepers.add(self)
+
+    def touch(self) -> None:
+        """Say that there is work; costs next to nothing when the keeper is awake already."""
+        if not self._awake.is_set():
+            self._awake.set()
+            if self._thread is None and not self._stopped:
+                self._start()
+
+    def stop(self) -> None:
+        """Let the thread end; waits for a job under way."""
+        self._stopped = True
+        self._awake.set()
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout=5.0)
+
+    def renew(self) -> None:
+        """Forget the parent's thread; for a child after fork."""
+        self._starting = threading.Lock()
+        self._awake = threading.Event()
+        self._thread = None
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                # The thread must not keep a dropped client alive: it knows the jobs, not us.
+                self._thread = threading.Thread(
+                    target=_run,
+                    args=(self._jobs, self._awake, weakref.ref(self)),
+                    name="trunkline-keeper",
+                    daemon=True,
+                )
+                self._thread.start()
+
+
+def _run(jobs: tuple[Job, ...], awake: threading.Event, keeper: weakref.ref[Keeper]) -> None:
+    fastest_s = min(pace for pace, _ in jobs)
+    due = dict.fromkeys(range(len(jobs)), 0.0)
+    pending: set[int] = set()
+    while True:
+        if not pending:
+            awake.wait()
+        if _ended(keeper):
+            return
+        if awake.is_set():
+            awake.clear()
+            pending = set(due)
+        time.sleep(fastest_s)
+        now_s = time.monotonic()
+        for number in sorted(pending):
+            pace_s, work = jobs[number]
+            if now_s >= due[number]:
+                due[number] = now_s + pace_s
+                pending.discard(number)
+                try:
+                    work()
+                except Exception:
+                    logger.exception("background work failed")
+
+
+def _ended(keeper: weakref.ref[Keeper]) -> bool:
+    found = keeper()
+    return found is None or found._stopped
+
+
+def _renew_all() -> None:
+    for keeper in list(_keepers):
+        keeper.renew()
+
+
+os.register_at_fork(after_in_child=_renew_all)

@@ -1,0 +1,112 @@
+"""What a configuration is once it has been read: plain frozen data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from trunkline.types import Deployment, Limits, Price
+
+FREE = Price(input_nusd=0, output_nusd=0, snapshot="local")
+
+Strategy = Literal["priority", "latency"]
+Period = Literal["day", "week", "month", "total"]
+Mode = Literal["strict", "hard", "soft"]
+UnknownPrice = Literal["refuse", "flag", "allow"]
+
+
+class Provider(Struct, frozen=True, kw_only=True):
+    """A configured provider: somebody who can be asked for any model by name."""
+
+    name: str
+    type: str
+    """The catalog row, or the registered name, that it was made from."""
+    template: Deployment
+    """What all its deployments have in common; its `model` is empty."""
+    models: tuple[str, ...] = ()
+    """The models it lists, in the order of the configuration."""
+    any_model: bool = False
+    """True = it takes other names as well, although it lists some."""
+    prices: dict[str, Price] = {}
+    """Prices the configuration gives; they win over the price data."""
+    local: bool = False
+    """True = what it answers costs nothing."""
+    vendor_prefixes: bool = False
+    """True = its own model names may contain `/`."""
+
+    @property
+    def limits(self) -> Limits:
+        """Time-outs and caps, the same for each of its deployments."""
+        return self.template.limits
+
+    @property
+    def open(self) -> bool:
+        """Tell whether a name that it does not list may be meant for it."""
+        return self.any_model or not self.models
+
+    def deployment(self, model: str, at_ns: int | None = None) -> Deployment:
+        """Return the row that answers `model`, priced as of `at_ns` (now if None)."""
+        return replace(self.template, model=model, price=self.price(model, at_ns))
+
+    def price(self, model: str, at_ns: int | None = None) -> Price | None:
+        """Return what `model` costs as of `at_ns`; None = not known."""
+        if model in self.prices:
+            return self.prices[model]
+        if self.local:
+            return FREE
+        from trunkline.catalog.prices import lookup
+
+        return lookup(self.type, model, at_ns)
+
+
+class Group(Struct, frozen=True, kw_only=True):
+    """A name for several deployments, and where to go when all of them fail."""
+
+    name: str
+    deployments: tuple[Deployment, ...]
+    """By priority, then as listed; empty when every provider of the group is disabled."""
+    fallbacks: tuple[str, ...] = ()
+    """Names of groups, tried in turn."""
+    retries: int = 2
+    """Further tries at the same deployment."""
+    strategy: Strategy = "priority"
+
+
+class BudgetRule(Struct, frozen=True, kw_only=True):
+    """How much a scope may spend in a period."""
+
+    scope: str
+    """`global`, or `KIND:NAME` with one of key, user, team, tenant, tag, run, provider,
+    deployment."""
+    amount_nusd: int
+    period: Period
+    mode: Mode = "hard"
+    unknown_price: UnknownPrice = "flag"
+    alert_at: tuple[float, ...] = ()
+    """Shares of the amount, 0 to 1, at which to tell somebody."""
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """Everything that was configured, checked: what it names exists."""
+
+    default_provider: str | None = None
+    default_model: str | None = None
+    """What a call means that names no model."""
+    fallback_chain: tuple[str, ...] = ()
+    """Providers in the order to try, for a model that no group names."""
+    model_map: dict[str, dict[str, str]] = {}
+    """Model -> provider -> what to ask that provider for instead."""
+    providers: dict[str, Provider] = {}
+    disabled: dict[str, str] = {}
+    """Providers that cannot be used, and why: names of missing variables, never a value."""
+    groups: dict[str, Group] = {}
+    aliases: dict[str, str] = {}
+    budgets: tuple[BudgetRule, ...] = ()
+    data_dir: Path
+    warnings: tuple[str, ...] = ()
+    """What the caller should say aloud, one line each."""
+    source: str
+    """The file that was read, or `environment`."""

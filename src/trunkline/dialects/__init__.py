@@ -1,0 +1,73 @@
+"""Wire formats: each dialect is one module of pure functions that satisfies `Dialect`.
+
+Caller's side: `read` takes a request, `write` gives an answer. Provider's side: `encode` makes a
+request, `decode`, `decode_frame` and `decode_error` take an answer. Dialects do no I/O, know no
+clock and never import each other; what passes between two of them is `trunkline.types`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Literal, Protocol, cast
+
+from trunkline.errors import ProviderError, TrunklineError
+from trunkline.types import Chat, Cost, Deployment, Frame, Memo, Outgoing
+
+
+class Writer(Protocol):
+    """Gives one answer to a caller in the caller's dialect; made by `Dialect.write`."""
+
+    def frame(self, frame: Frame) -> bytes:
+        """Return the bytes to send for one frame of a stream; may be empty."""
+
+    def end(self, cost: Cost) -> bytes:
+        """Return what closes a stream after its last frame; may be empty."""
+
+    def whole(self, frames: Sequence[Frame], cost: Cost) -> bytes:
+        """Return the whole answer as one body, from all its frames."""
+
+    def error(self, error: TrunklineError) -> bytes:
+        """Return an error: a body when nothing was written yet, else the stream's error event."""
+
+
+class Dialect(Protocol):
+    """A wire format as a pure codec."""
+
+    NAME: str
+    FRAMING: Literal["sse", "ndjson", "eventstream"]
+
+    def read(self, body: bytes) -> Chat:
+        """Take a caller's request.
+
+        Raises:
+            InputError: with `param` naming the field that is wrong.
+        """
+
+    def write(self, chat: Chat, source: str) -> Writer:
+        """Prepare to answer `chat` with frames that came in the dialect `source`."""
+
+    def encode(self, chat: Chat, deployment: Deployment) -> Outgoing:
+        """Make the request for a provider."""
+
+    def decode(self, body: bytes, memo: Memo) -> Frame:
+        """Take a whole answer (a 2xx body) as one terminal frame.
+
+        Raises:
+            ProviderError: the body is no answer (garbage, or an error under a 200).
+        """
+
+    def decode_frame(self, raw: bytes, memo: Memo) -> Frame:
+        """Take one unit of a stream, framing bytes included.
+
+        Raises:
+            ProviderError: the unit is an error event, or garbage.
+        """
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """Name what a non-2xx answer means; `headers` are lower case."""
+
+
+def load(name: str) -> Dialect:
+    """Return the dialect module called `name`, imported on first use."""
+    return cast("Dialect", import_module(f"trunkline.dialects.{name}"))

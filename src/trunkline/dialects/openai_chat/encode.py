@@ -1,0 +1,112 @@
+"""Make the request for a provider: the caller's own bytes, with documented edits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw
+from msgspec.json import Decoder
+from msgspec.json import encode as dump
+
+from trunkline.dialects.openai_chat.build import Builder
+from trunkline.dialects.openai_chat.quirks import applying
+from trunkline.types import Chat, Deployment, Outgoing, Wire
+
+Json = dict[str, Any]
+_OBJECT = Decoder(dict[str, Raw])
+_MESSAGES = Decoder(list[dict[str, Raw]])
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+_CAPS = ("max_completion_tokens", "max_tokens")
+_TRUE = Raw(b"true")
+
+
+def encode(chat: Chat, deployment: Deployment) -> Outgoing:
+    """Make the request for a provider.
+
+    A body of this dialect is relayed field by field as it came. Only these change: `model`,
+    `stream`, `stream_options.include_usage` (always asked for), the cap on output when a layer set
+    one, and what a quirk of the deployment drops or renames.
+    """
+    foreign = False
+    if isinstance(chat.body, Wire) and chat.body.dialect == "openai_chat":
+        fields = _relayed(chat.body)
+    else:
+        foreign = isinstance(chat.body, Wire)
+        back = "reasoning_content_back" in deployment.quirks
+        fields = Builder(foreign=foreign, reasoning_back=back).fields(chat.prompt)
+    fields["model"] = deployment.model
+    fields.pop("stream", None)
+    options = fields.pop("stream_options", None)
+    if chat.stream:
+        asked = _OBJECT.decode(dump(options)) if options is not None else {}
+        fields |= {"stream": True, "stream_options": asked | {"include_usage": _TRUE}}
+    dropped = _apply_quirks(fields, deployment)
+    if foreign:
+        dropped += [name for name in chat.prompt.extra if name not in fields]
+    return Outgoing(
+        url=_url(deployment.base_url),
+        headers=_headers(chat, deployment),
+        body=dump(fields),
+        dropped=tuple(dropped),
+    )
+
+
+def _relayed(wire: Wire) -> Json:
+    fields: Json = dict(wire.fields)
+    cap = wire.max_output_tokens
+    if cap is not None:
+        said = next((name for name in _CAPS if name in fields), "max_tokens")
+        if said not in fields or bytes(fields[said]) != b"%d" % cap:
+            fields[said] = cap
+    return fields
+
+
+def _apply_quirks(fields: Json, deployment: Deployment) -> list[str]:
+    """Edit `fields` as the deployment's quirks say; return what was dropped."""
+    dropped: list[str] = []
+    for quirk in applying(deployment):
+        for old, new in quirk.rename.items():
+            if old in fields:
+                fields.setdefault(new, fields.pop(old))
+        if quirk.unless is not None and _says(fields, *quirk.unless):
+            continue
+        for name in quirk.drop & fields.keys():
+            del fields[name]
+            if name != "stream_options":  # ours, not the caller's
+                dropped.append(name)
+        if quirk.no_reasoning_back:
+            _drop_reasoning(fields)
+    return sorted(dropped)
+
+
+def _says(fields: Json, name: str, value: str) -> bool:
+    return name in fields and dump(fields[name]) == dump(value)
+
+
+def _drop_reasoning(fields: Json) -> None:
+    messages = dump(fields["messages"])
+    if b'"reasoning' in messages:
+        fields["messages"] = [
+            {name: raw for name, raw in message.items() if name not in _REASONING}
+            for message in _MESSAGES.decode(messages)
+        ]
+
+
+def _url(base_url: str) -> str:
+    base, mark, query = base_url.partition("?")
+    return f"{base.rstrip('/')}/chat/completions{mark}{query}"
+
+
+def _headers(chat: Chat, deployment: Deployment) -> dict[str, str]:
+    headers = {
+        "content-type": "application/json",
+        "accept": "text/event-stream" if chat.stream else "application/json",
+    }
+    if deployment.api_key is not None:
+        key = deployment.api_key.reveal()
+        if "api_key_header" in deployment.quirks:
+            headers["api-key"] = key
+        else:
+            headers["authorization"] = f"Bearer {key}"
+    headers |= {name.lower(): value for name, value in deployment.headers}
+    return headers

@@ -1,0 +1,5 @@
+from trunkline.dialects import Writer
+
+
+def write(chat, source):
+    raise NotImplementedError

@@ -1,0 +1,88 @@
+"""Let a deployment answer only so many calls at once; the others wait their turn, for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import deque
+
+from trunkline.clock import Clock
+from trunkline.errors import Overloaded
+from trunkline.reply import Reply
+from trunkline.service import Layer, Service
+from trunkline.types import Call
+
+_LONGEST_WAIT_S = 30.0
+
+
+class Slots:
+    """The slots of one deployment on one loop, handed over in the order of asking."""
+
+    def __init__(self, size: int) -> None:
+        self.free = size
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self, clock: Clock, name: str) -> None:
+        """Take a slot, waiting if there is none.
+
+        Raises:
+            Overloaded: none came free in time.
+        """
+        if self.free > 0:
+            self.free -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        late = Overloaded(f"{name} had no free slot for {_LONGEST_WAIT_S:g} s", retry_after_s=1.0)
+
+        def give_up() -> None:
+            if not turn.done():
+                turn.set_exception(late)
+
+        timer = clock.call_later(_LONGEST_WAIT_S, give_up)
+        try:
+            await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.give()  # the slot came in the moment of our cancellation
+            raise
+        finally:
+            timer.cancel()
+
+    def give(self) -> None:
+        """Give a slot back: to the next that waits, else to whoever comes."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.free += 1
+
+
+def concurrency(clock: Clock) -> Layer:
+    """Hold one of the deployment's `max_parallel` slots from before the send to the reply's end."""
+    loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Slots]] = (
+        weakref.WeakKeyDictionary()
+    )
+
+    def layer(inner: Service) -> Service:
+        async def service(call: Call) -> Reply:
+            target = call.target
+            assert target is not None
+            size = target.limits.max_parallel
+            if size is None:
+                return await inner(call)
+            here = loops.setdefault(asyncio.get_running_loop(), {})
+            slots = here.setdefault(target.name, Slots(size))
+            await slots.take(clock, target.name)
+            try:
+                reply = await inner(call)
+            except BaseException:
+                slots.give()
+                raise
+            reply.on_close(lambda reply: slots.give())
+            return reply
+
+        return service
+
+    return layer

@@ -1,0 +1,158 @@
+"""The seeds' faces: `call_llm`, `stream_llm`, `complete` and `LLMService`, thin on one core.
+
+The functions use the process's default line, built on first use from the usual places
+(`trunkline.yaml`, the environment); `use(line)` puts another in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from trunkline.client import Trunkline
+from trunkline.interfaces import LLMResponse, UserService
+from trunkline.llm_service.ask import (
+    NOBODY,
+    Allowance,
+    ask,
+    call_id,
+    chat,
+    follow,
+    model_of,
+    thoughts_of,
+)
+from trunkline.llm_service.chunks import chunk, tool_call_dicts, usage_dict
+from trunkline.llm_service.service import LLMService
+from trunkline.types import Principal
+
+__all__ = ["LLMService", "call_llm", "complete", "default_line", "stream_llm", "use"]
+
+_building = threading.Lock()
+_default: Trunkline | None = None
+
+
+def default_line() -> Trunkline:
+    """Return the process's line, built on first use.
+
+    Raises:
+        ConfigError: what the usual places say cannot start.
+    """
+    global _default  # noqa: PLW0603 - the one process-wide default, swapped only here and in use()
+    if _default is None:
+        with _building:
+            if _default is None:
+                _default = Trunkline.from_config()
+    return _default
+
+
+def use(line: Trunkline | None) -> None:
+    """Make `line` the process's default; None = build a new one on next use."""
+    global _default  # noqa: PLW0603
+    _default = line
+
+
+def _renew_lock() -> None:
+    global _building  # noqa: PLW0603 - a fork may have copied it while it was held
+    _building = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+
+
+async def call_llm(  # noqa: PLR0913, PLR0917 - seed 000's signature
+    provider: str,
+    model: str,
+    messages: list[dict[str, Any]],
+    parameters: dict[str, Any],
+    tools: list[dict[str, Any]] | None = None,
+    user_service: UserService | None = None,
+    user_id: str | None = None,
+    user_basic_info: dict[str, Any] | None = None,
+) -> tuple[str, Any]:
+    """Ask a model and wait for the whole answer.
+
+    Args:
+        provider: a configured provider's name, such as `openai`.
+        model: the model's name there, without a prefix.
+        messages: dicts with `role` and `content`, in OpenAI's format.
+        parameters: `temperature`, `max_tokens` and so on; None values are left out, what the
+            model does not take is dropped with a logged warning.
+        tools: OpenAI-format tools, left out when empty.
+        user_service: asked before (`require_allowance`), told the cost after (`add_usage`).
+        user_id: who pays; None = nobody is tracked.
+        user_basic_info: passed to `user_service`, which may create the user from it.
+
+    Returns:
+        `(content, thoughts)`: `thoughts` is None or a JSON-able dict with any of
+        `reasoning_content`, `blocks` and `tool_calls`.
+
+    Raises:
+        TrunklineError: see `trunkline.errors`; or whatever `user_service` raises.
+    """
+    call = chat(
+        messages,
+        model,
+        parameters,
+        provider=provider,
+        tools=tools,
+        principal=Principal(user_id=user_id),
+    )
+    allowance = Allowance(user_service, user_id, user_basic_info)
+    message, _ = await ask(default_line(), call, allowance)
+    return message.text, thoughts_of(message)
+
+
+async def stream_llm(  # noqa: PLR0913, PLR0917 - seed 000's signature
+    provider: str,
+    model: str,
+    messages: list[dict[str, Any]],
+    parameters: dict[str, Any],
+    user_service: UserService | None = None,
+    user_id: str | None = None,
+    user_basic_info: dict[str, Any] | None = None,
+) -> AsyncGenerator[Any, None]:
+    """Ask a model and yield the answer as it comes; arguments as `call_llm`'s.
+
+    The cost is charged when the stream ends, also when the reader stops early.
+
+    Yields:
+        Chunks with `choices[0].delta.content`; `choices` is never empty.
+    """
+    call = chat(
+        messages, model, parameters, provider=provider, principal=Principal(user_id=user_id)
+    )
+    allowance = Allowance(user_service, user_id, user_basic_info)
+    async with aclosing(follow(default_line(), call, allowance)) as frames:
+        async for reply, events in frames:
+            made = chunk(events, call_id=call_id(reply), model=model_of(reply))
+            if made is not None:
+                yield made
+
+
+async def complete(
+    model_group: str,
+    messages: list[dict[str, Any]],
+    tenant_id: str,
+    tools: list[dict[str, Any]] | None = None,
+) -> LLMResponse:
+    """Ask a group (or a model by name) on behalf of a tenant.
+
+    Returns:
+        `content` ("" when the model gave none) and `tool_calls` in OpenAI's form ([] when none).
+
+    Raises:
+        TrunklineError: the group and its fallbacks all failed.
+    """
+    call = chat(messages, model_group, tools=tools, principal=Principal(tenant_id=tenant_id))
+    message, reply = await ask(default_line(), call, NOBODY)
+    return LLMResponse(
+        content=message.text,
+        model=model_of(reply),
+        provider=reply.deployment.provider,
+        usage=usage_dict(reply.usage),
+        tool_calls=tool_call_dicts(message.tool_calls),
+        thoughts=thoughts_of(message),
+    )

@@ -1,0 +1,1 @@
+"""What happened, for people: event names, redaction, logging. Standard library only."""

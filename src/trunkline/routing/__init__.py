@@ -1,0 +1,1 @@
+"""Pure decisions about who is asked: no I/O, no waiting."""

@@ -1,0 +1,200 @@
+"""From the name a caller gave to the deployments to try, in order.
+
+A name is, in this order: an alias, a group, `provider/model` if that provider is configured, a
+model that a provider lists, else anything the default provider may know. What comes after the
+first deployment is the way to go when it fails: the rest of the group and its fallbacks, or the
+rest of `fallback_chain`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from trunkline.clock import Clock, SystemClock
+from trunkline.config import Config, Provider
+from trunkline.config.node import near
+from trunkline.errors import InputError, ModelNotFound
+from trunkline.types import Call, Deployment
+
+_MINUTE_NS = 60_000_000_000
+_CACHED_PLANS = 4096
+
+
+class Candidate(Struct, frozen=True):
+    """A deployment to try."""
+
+    deployment: Deployment
+    note: str | None = None
+    """What is different from what was asked for, naming both; None = nothing."""
+
+
+class Planner:
+    """Makes plans for one configuration and remembers them.
+
+    A plan is good for a minute, because some prices change with the hour of the day.
+    """
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        self._config = config
+        self._now_ns = (clock or SystemClock()).now_ns
+        self._minute = -1
+        self._plans: dict[tuple[str | None, str], tuple[Candidate, ...]] = {}
+
+    def plan(self, call: Call) -> tuple[Candidate, ...]:
+        """Return whom to ask, best first; there is at least one.
+
+        Raises:
+            ModelNotFound: nobody answers to that name; the message lists near ones.
+            InputError: the provider is not configured, or contradicts the model.
+        """
+        now_ns = self._now_ns()
+        if (minute := now_ns // _MINUTE_NS) != self._minute or len(self._plans) >= _CACHED_PLANS:
+            self._plans.clear()
+            self._minute = minute
+        key = (call.provider, call.model)
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = tuple(
+                Candidate(self._priced(candidate.deployment, now_ns), candidate.note)
+                for candidate in self._candidates(call.provider, call.model)
+            )
+        return plan
+
+    def _priced(self, deployment: Deployment, now_ns: int) -> Deployment:
+        provider = self._config.providers[deployment.provider]
+        return replace(deployment, price=provider.price(deployment.model, now_ns))
+
+    def _candidates(self, provider_name: str | None, model: str) -> Iterator[Candidate]:
+        config = self._config
+        if provider_name is not None:
+            provider = self._provider(provider_name)
+            return self._along_chain(provider, model or self._usual_model(provider))
+        model = model or self._default_model()
+        while model in config.aliases:
+            model = config.aliases[model]
+        if model in config.groups:
+            return self._of_group(model)
+        prefix, _, rest = model.partition("/")
+        if rest and prefix in config.providers:
+            return self._along_chain(config.providers[prefix], model)
+        if rest and prefix in config.disabled:
+            self._provider(prefix)
+        return self._along_chain(self._who_has(model), model)
+
+    def _provider(self, name: str) -> Provider:
+        config = self._config
+        if name in config.providers:
+            return config.providers[name]
+        if name in config.disabled:
+            why = f"is disabled: {config.disabled[name]}"
+        else:
+            known = ", ".join(config.providers)
+            why = f"is not configured; {near(name[:99], config.providers)}configured: {known}"
+        raise InputError(f"provider {name[:99]!r} {why}", param="provider")
+
+    def _usual_model(self, provider: Provider) -> str:
+        """Return what to ask `provider` for when the caller named no model."""
+        config = self._config
+        model = config.default_model
+        taken = {*config.groups, *config.aliases}
+        if model and provider.name == config.default_provider and model not in taken:
+            return model
+        if provider.models:
+            return provider.models[0]
+        raise InputError(
+            f"no model was named and provider {provider.name!r} lists none; "
+            "name one, or set default_model (LLM_DEFAULT_MODEL)",
+            param="model",
+        )
+
+    def _default_model(self) -> str:
+        config = self._config
+        if config.default_model:
+            return config.default_model
+        if config.default_provider is None:
+            raise InputError(
+                "no model was named; name one, or set default_model (LLM_DEFAULT_MODEL)",
+                param="model",
+            )
+        provider = self._provider(config.default_provider)
+        return f"{provider.name}/{self._usual_model(provider)}"
+
+    def _who_has(self, model: str) -> Provider:
+        """Return the first provider of the chain that lists `model`, else the default one."""
+        config = self._config
+        chain = [*config.fallback_chain, config.default_provider]
+        listing = [provider for provider in config.providers.values() if model in provider.models]
+        if listing:
+            return min(
+                listing, key=lambda p: chain.index(p.name) if p.name in chain else len(chain)
+            )
+        default = config.providers.get(config.default_provider or "")
+        if default is not None and default.open:
+            return default
+        known = [*config.aliases, *config.groups]
+        known += [name for provider in config.providers.values() for name in provider.models]
+        disabled = "".join(f"; {name} is disabled: {why}" for name, why in config.disabled.items())
+        raise ModelNotFound(
+            f"no model is called {model[:99]!r}; {near(model[:99], known)}"
+            f"there are {len(known)} names{disabled}",
+            param="model",
+        )
+
+    def _along_chain(self, first: Provider, model: str) -> Iterator[Candidate]:
+        """Ask `first`, then the providers after it in the chain for what comes nearest."""
+        config = self._config
+        model = self._own_name(first, model)
+        yield Candidate(first.deployment(model))
+        if first.name not in config.fallback_chain:
+            return
+        for name in config.fallback_chain[config.fallback_chain.index(first.name) + 1 :]:
+            if (provider := config.providers.get(name)) is None:
+                continue
+            mapped = config.model_map.get(model, {}).get(name)
+            if mapped is not None:
+                note = f"model_map: {mapped} of {name} instead of {model}"
+                yield Candidate(provider.deployment(mapped), note if mapped != model else None)
+            elif model in provider.models:
+                yield Candidate(provider.deployment(model))
+            elif provider.models:
+                note = f"first listed model {provider.models[0]} of {name} instead of {model}"
+                yield Candidate(provider.deployment(provider.models[0]), note)
+
+    def _own_name(self, provider: Provider, model: str) -> str:
+        """Return `model` as `provider` knows it: without the provider's own name before it."""
+        prefix, _, rest = model.partition("/")
+        if not rest or model in provider.models:
+            return model
+        if prefix == provider.name:
+            return rest
+        if not provider.vendor_prefixes and prefix in self._config.providers:
+            raise InputError(
+                f"model {model[:99]!r} belongs to provider {prefix!r}, but {provider.name!r} was "
+                f"named; leave out the provider, or the '{prefix}/'",
+                param="model",
+            )
+        return model
+
+    def _of_group(self, name: str) -> Iterator[Candidate]:
+        """Return the deployments of a group, then those of its fallbacks, each once."""
+        seen: dict[str, Candidate] = {}
+        visited: set[str] = set()
+        waiting = [name]
+        while waiting:
+            group = self._config.groups[waiting.pop()]
+            if group.name in visited:
+                continue
+            visited.add(group.name)
+            note = None if group.name == name else f"group {group.name} instead of {name}"
+            for deployment in group.deployments:
+                seen.setdefault(deployment.name, Candidate(deployment, note))
+            waiting += reversed(group.fallbacks)
+        if not seen:
+            reasons = "; ".join(f"{key}: {why}" for key, why in self._config.disabled.items())
+            raise ModelNotFound(
+                f"every provider of group {name!r} is disabled ({reasons})", param="model"
+            )
+        return iter(seen.values())

@@ -1,0 +1,122 @@
+"""Records as rows and back: a column has the name of its field, so the statements write themselves.
+
+The statements commute: whichever of an attempt's records comes first makes its row, each fills only
+its own columns, and the same one again changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from trunkline.types.answer import Usage
+from trunkline.types.call import Attempt, Cost
+from trunkline.types.record import PROCESS_DIED, Begun, Called, Ended, Record
+
+Row = Mapping[str, Any]
+_S = TypeVar("_S", bound=Struct)
+
+_LISTS = {"tags", "route"}
+_FLAGS = {"stream", "tracked"}
+_LARGEST = 2**53
+"""No honest count of tokens or nano-USD is larger, and a thousand such still add up in 64 bits."""
+
+
+def _columns(kind: type[Struct]) -> list[str]:
+    names: list[str] = []
+    for name in kind.__struct_fields__:
+        names += _columns(Usage) if name == "usage" else [name]
+    return names
+
+
+def _upsert(table: str, kind: type[Struct], key: tuple[str, ...], unless: str) -> str:
+    columns = _columns(kind)
+    extra = ["journal"] if table == "attempts" else []
+    fill = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
+    return (
+        f"INSERT INTO {table} ({', '.join(extra + columns)}) "
+        f"VALUES ({', '.join('?' * len(extra + columns))}) "
+        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {fill} WHERE {unless}"
+    )
+
+
+UPSERTS: dict[type[Record], str] = {
+    Begun: _upsert("attempts", Begun, ("call_id", "n"), "1"),
+    Ended: _upsert(
+        "attempts",
+        Ended,
+        ("call_id", "n"),
+        f"excluded.error_code IS NOT '{PROCESS_DIED}' OR attempts.outcome IS NULL",
+    ),
+    Called: _upsert("calls", Called, ("call_id",), f"excluded.error_code IS NOT '{PROCESS_DIED}'"),
+}
+"""What writes each kind of record; an end that recovery made never replaces another."""
+
+
+def bind(record: Record, journal: str) -> list[Any]:
+    """Return the values that the statement for `record` takes."""
+    return values(record) if isinstance(record, Called) else [journal, *values(record)]
+
+
+def values(struct: Struct) -> list[Any]:
+    """Return the fields of `struct` as an engine takes them, in the order of the columns."""
+    row: list[Any] = []
+    for name, value in zip(struct.__struct_fields__, msgspec.structs.astuple(struct), strict=True):
+        if isinstance(value, Usage):
+            row += values(value)
+        elif name in _LISTS:
+            # A tag given twice must not be counted twice.
+            row.append(to_json(tuple(dict.fromkeys(value)) if name == "tags" else value))
+        elif isinstance(value, int) and not name.endswith("_ns"):
+            row.append(max(-_LARGEST, min(_LARGEST, value)))
+        else:
+            row.append(value)
+    return row
+
+
+def to_json(items: tuple[str, ...]) -> str:
+    """Return a list as it is stored."""
+    return msgspec.json.encode(items).decode()
+
+
+def to_struct(kind: type[_S], row: Row) -> _S:
+    """Return the record whose columns `row` has."""
+    fields: dict[str, Any] = {}
+    for name in kind.__struct_fields__:
+        value = row[name]
+        if name in _LISTS:
+            value = tuple(msgspec.json.decode(value))
+        elif name in _FLAGS:
+            value = bool(value)
+        fields[name] = value
+    return kind(**fields)
+
+
+def to_cost(row: Row) -> Cost | None:
+    """Return what an attempt cost; None while it has not ended."""
+    return None if row["outcome"] is None else Cost(row["cost_nusd"], row["cost_state"])
+
+
+def to_attempt(row: Row) -> Attempt:
+    """Return the attempt a row is about, whichever of its records have come."""
+    begun = Attempt(
+        n=row["n"],
+        deployment=row["deployment"] or "",
+        started_ns=row["started_ns"] or 0,
+        hold_nusd=row["hold_nusd"] or 0,
+        price_snapshot=row["price_snapshot"] or "",
+    )
+    cost = to_cost(row)
+    if cost is None:
+        return begun
+    ended = ("outcome", "error_code", "error", "finish", "latency_ms", "first_token_ms")
+    return msgspec.structs.replace(
+        begun,
+        cost=cost,
+        usage=to_struct(Usage, row),
+        upstream_id=row["upstream_id"],
+        **{name: row[name] for name in ended},
+    )

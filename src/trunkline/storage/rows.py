@@ -1,0 +1,67 @@
+"""What queries answer, whatever the engine."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from trunkline.types.call import Attempt, Outcome
+from trunkline.types.record import Called
+
+By = Literal["model", "deployment", "provider", "key", "user", "tenant", "tag", "day"]
+
+
+class UsageRow(Struct, frozen=True, kw_only=True):
+    """What the tracked calls of one model, key, day, ... used.
+
+    Tokens and money are sums over all their attempts, failed ones included.
+    """
+
+    by: str
+    """The name of what the rows are grouped by: `model`, `key_id`, `day`, ..."""
+    value: str | None
+    """None for calls that have none: no user, no tag, ..."""
+    requests: int
+    """Calls that are over. One with two tags counts for both; so with deployments."""
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    """Prompt plus completion."""
+    cached_tokens: int
+    """Included in `prompt_tokens`."""
+    reasoning_tokens: int
+    """Included in `completion_tokens`."""
+    cost_nusd: int
+    """Of the attempts whose cost is known."""
+    unknown_price_requests: int
+    """Calls with an attempt whose cost is not known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row with its value under the name of what it is: `{"model": ..., ...}`."""
+        fields = msgspec.structs.asdict(self)
+        return {fields.pop("by"): fields.pop("value"), **fields}
+
+
+class CallRow(Struct, frozen=True, kw_only=True):
+    """One call that is over, with its attempts in their order."""
+
+    call: Called
+    attempts: list[Attempt]
+
+
+class CallFilter(Struct, frozen=True, kw_only=True):
+    """Which calls; None = any."""
+
+    call_id: str | None = None
+    key_id: str | None = None
+    user_id: str | None = None
+    tenant_id: str | None = None
+    model: str | None = None
+    outcome: Outcome | None = None
+    tag: str | None = None
+    since_ns: int | None = None
+    """Started then or later."""
+    hidden: bool = False
+    """Show those with `track_tokens=False` too; for administrators."""

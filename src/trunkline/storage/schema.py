@@ -1,0 +1,89 @@
+"""The tables, in SQL that SQLite and PostgreSQL both nearly speak.
+
+`attempts` has a column for every field of `Begun`, `Ended` and `Usage`, `calls` one for every field
+of `Called`, by the same names. Money is nano-USD, NULL = unknown. A time is nanoseconds since the
+epoch. `tags` and `route` are JSON lists. What an attempt's records have not said yet is NULL.
+"""
+
+VERSION = 1
+
+TABLES = """
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+CREATE TABLE journal_offsets (
+    file TEXT PRIMARY KEY,
+    bytes INTEGER NOT NULL
+);
+CREATE TABLE attempts (
+    call_id TEXT NOT NULL,
+    n INTEGER NOT NULL,
+    journal TEXT NOT NULL,
+    started_ns INTEGER,
+    deployment TEXT,
+    provider TEXT GENERATED ALWAYS AS
+        (substr(deployment, 1, instr(deployment || '/', '/') - 1)) VIRTUAL,
+    model TEXT,
+    hold_nusd INTEGER,
+    price_snapshot TEXT,
+    key_id TEXT,
+    user_id TEXT,
+    team_id TEXT,
+    tenant_id TEXT,
+    tags TEXT,
+    run TEXT,
+    tracked INTEGER,
+    outcome TEXT,
+    cost_nusd INTEGER,
+    cost_state TEXT,
+    prompt_tokens INTEGER,
+    completion_tokens INTEGER,
+    cache_read_tokens INTEGER,
+    cache_write_tokens INTEGER,
+    cache_write_1h_tokens INTEGER,
+    reasoning_tokens INTEGER,
+    audio_input_tokens INTEGER,
+    audio_output_tokens INTEGER,
+    reported_cost_nusd INTEGER,
+    error_code TEXT,
+    error TEXT,
+    finish TEXT,
+    latency_ms REAL,
+    first_token_ms REAL,
+    upstream_id TEXT,
+    PRIMARY KEY (call_id, n)
+) WITHOUT ROWID;
+CREATE INDEX attempts_started ON attempts (started_ns);
+CREATE INDEX attempts_journal ON attempts (journal);
+CREATE TABLE calls (
+    call_id TEXT PRIMARY KEY,
+    kind TEXT,
+    started_ns INTEGER,
+    model TEXT,
+    outcome TEXT,
+    stream INTEGER,
+    message_count INTEGER,
+    attempts INTEGER,
+    deployment TEXT,
+    error_code TEXT,
+    error TEXT,
+    finish TEXT,
+    cost_nusd INTEGER,
+    cost_state TEXT,
+    prompt_tokens INTEGER,
+    completion_tokens INTEGER,
+    latency_ms REAL,
+    first_token_ms REAL,
+    key_id TEXT,
+    user_id TEXT,
+    team_id TEXT,
+    tenant_id TEXT,
+    end_user TEXT,
+    tags TEXT,
+    run TEXT,
+    tracked INTEGER,
+    route TEXT
+) WITHOUT ROWID;
+CREATE INDEX calls_started ON calls (started_ns);
+"""

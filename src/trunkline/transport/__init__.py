@@ -1,0 +1,119 @@
+"""The only code that talks to providers over HTTP.
+
+`Transport.send` is the innermost `Service`: it encodes a call for its target, sends it, and reads
+up to the first frame that means something before it returns. So a provider that fails, also in
+the first frame under a 200, fails by an exception while another attempt may still be made.
+
+Read on: `port` (what is asked of an HTTP library), `source` (frames of a body), `sse` (framing),
+`watch` (time-outs), `pools` (one client per loop), `aiohttp_client` (the library).
+"""
+
+from __future__ import annotations
+
+from trunkline.clock import Clock
+from trunkline.dialects import Dialect, load
+from trunkline.errors import BadAnswer, ConnectionLost, ProviderError
+from trunkline.observability.redact import scrub
+from trunkline.reply import Reply
+from trunkline.transport.pools import Pools
+from trunkline.transport.port import Exchange, HttpClient
+from trunkline.transport.source import WireSource, name_blame, read_body
+from trunkline.transport.watch import Watch
+from trunkline.types import Call, Chat, Outgoing
+
+MAX_ERROR_BYTES = 1024 * 1024
+
+
+class Transport:
+    """Sends calls to their targets over pooled connections; one serves all loops and threads."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._pools = Pools(_make_client)
+
+    async def send(self, call: Call) -> Reply:
+        """Send `call` to `call.target` and return its answer once it has begun.
+
+        The time-out for the whole answer is not kept here; a layer keeps it.
+
+        Raises:
+            ProviderError: the attempt failed; nothing of an answer was shown.
+            InputError: the dialect cannot express the call.
+            ConfigError: the deployment's URL or headers cannot be sent.
+        """
+        assert isinstance(call, Chat)
+        deployment = call.target
+        assert deployment is not None
+        dialect = load(deployment.dialect)
+        outgoing = dialect.encode(call, deployment)
+        if call.trail is not None:
+            call.trail.dropped = outgoing.dropped
+        watch = Watch(self._clock, deployment.limits)
+        try:
+            exchange = await self._start(outgoing, watch)
+            source = WireSource(exchange, watch, dialect, deployment)
+            try:
+                if not 200 <= exchange.status < 300:
+                    raise await _refusal(exchange, watch, dialect)
+                head = await source.begin()
+            except BaseException:
+                source.close()
+                raise
+        except ProviderError as error:
+            name_blame(error, deployment)
+            raise
+        return Reply(source, deployment, head=head, headers=exchange.headers)
+
+    async def close(self) -> None:
+        """Close the connections of the running loop. Other loops close theirs as they end."""
+        await self._pools.close()
+
+    async def _start(self, outgoing: Outgoing, watch: Watch) -> Exchange:
+        """Send the request and return its exchange with the head of an answer.
+
+        A kept connection may turn out to have been closed by the server in the meantime. Only if
+        it had served before and not one byte of an answer came, the request is sent once more, on
+        a new connection: a server that closed while idle never saw it.
+        Source: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2 (2026-11-20)
+        """
+        client = await self._pools.client()
+        fresh = False
+        while True:
+            exchange = await client.open(
+                outgoing, connect_timeout_s=watch.connect_timeout_s, fresh=fresh
+            )
+            try:
+                watch.follow(exchange)
+                await exchange.start()
+            except BaseException as error:
+                watch.stop()
+                exchange.close()
+                stale = exchange.reused and not exchange.heard
+                if stale and isinstance(error, ConnectionLost):
+                    fresh = True
+                    continue
+                raise
+            return exchange
+
+
+async def _refusal(exchange: Exchange, watch: Watch, dialect: Dialect) -> ProviderError:
+    """Return what an answer other than 2xx means."""
+    status = exchange.status
+    if status < 400:
+        where = scrub(exchange.headers.get("location", "nowhere"), 200)
+        return BadAnswer(
+            f"answered {status} (to {where}); redirects are not followed, check base_url",
+            upstream_status=status,
+        )
+    watch.begin()
+    try:
+        body = await read_body(exchange, watch, max_bytes=MAX_ERROR_BYTES)
+    except ProviderError:
+        body = b""  # the status says enough
+    return dialect.decode_error(status, exchange.headers, body)
+
+
+def _make_client() -> HttpClient:
+    from trunkline.transport.aiohttp_client import AiohttpClient
+
+    return AiohttpClient()

@@ -1,0 +1,158 @@
+"""The frames of one answer, read off an exchange: a `Source` for a `Reply`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from trunkline.dialects import Dialect
+from trunkline.errors import AuthFailed, BadAnswer, ProviderError, Truncated
+from trunkline.observability.redact import scrub
+from trunkline.transport.port import Exchange
+from trunkline.transport.sse import SseSplitter
+from trunkline.transport.watch import Watch
+from trunkline.types import Deployment, Frame, Mark, Memo
+
+MAX_BODY_BYTES = 64 * 1024 * 1024
+
+_BEGUN = Mark.SHOWN | Mark.FINISH | Mark.TERMINAL
+_EVENT_STREAM = "text/event-stream"
+
+
+class WireSource:
+    """Cuts a body into blocks and has the dialect make a frame of each."""
+
+    def __init__(
+        self, exchange: Exchange, watch: Watch, dialect: Dialect, deployment: Deployment
+    ) -> None:
+        self._exchange = exchange
+        self._watch = watch
+        self._dialect = dialect
+        self._deployment = deployment
+        self._memo = Memo(deployment.quirks)
+        self._splitter = SseSplitter()
+        self._blocks: Iterator[bytes] = iter(())
+        self._ended = False
+
+    async def begin(self) -> list[Frame]:
+        """Read up to the first frame that means something, and return all so far.
+
+        Raises:
+            ProviderError: the answer fails before it shows anything.
+        """
+        first = await self._read_first()
+        if not _is_stream(first, self._exchange.headers.get("content-type", "")):
+            self._watch.begin()
+            body = await read_body(self._exchange, self._watch, first)
+            self.close()  # it was read to its end, so the connection may serve another call now
+            return [self._dialect.decode(body, self._memo)]
+        self._blocks = iter(self._splitter.feed(first))
+        frames: list[Frame] = []
+        while not frames or not frames[-1].mark & _BEGUN:
+            frame = await self._next()
+            if frame is None:
+                raise Truncated("the answer stopped before its end")
+            frames.append(frame)
+        self._watch.begin()
+        return frames
+
+    async def next(self) -> Frame | None:
+        """Return the next frame, None when the body ended without an end of the answer."""
+        try:
+            return await self._next()
+        except ProviderError as error:
+            name_blame(error, self._deployment)
+            raise
+
+    def close(self) -> None:
+        """Let go of the wire at once."""
+        self._watch.stop()
+        self._exchange.close()
+
+    async def wait_closed(self) -> None:
+        """Return: `close` leaves nothing to finish."""
+
+    async def _next(self) -> Frame | None:
+        while True:
+            for block in self._blocks:
+                frame = self._dialect.decode_frame(block, self._memo)
+                if frame.mark & Mark.TERMINAL:
+                    await self._catch_end()
+                return frame
+            if self._ended:
+                # Not every provider says [DONE]: a finish reason and the end of the body do too.
+                return Frame(b"", Mark.TERMINAL, events=()) if self._memo.finished else None
+            self._watch.waiting()
+            chunk = await self._exchange.read()
+            self._watch.served()
+            if chunk:
+                self._blocks = iter(self._splitter.feed(chunk))
+            else:
+                self._ended = True
+                last = self._splitter.rest()
+                self._blocks = iter((last,) if last.strip() else ())
+
+    async def _catch_end(self) -> None:
+        """Let the end of the body in, if it is here already, so that the connection can serve on.
+
+        It mostly comes in the packet of the last event. Where it comes in the next one, two turns
+        of the loop read what the kernel has; nobody waits for more.
+        """
+        for _ in range(2):
+            if self._exchange.ended:
+                return
+            await asyncio.sleep(0)
+
+    async def _read_first(self) -> bytes:
+        """Return the first bytes that tell what the body is."""
+        first = b""
+        while not first.strip():
+            if len(first) > MAX_BODY_BYTES:
+                raise BadAnswer("the answer is nothing but blanks")
+            chunk = await self._exchange.read()
+            if not chunk:
+                raise BadAnswer("the answer is empty", upstream_status=self._exchange.status)
+            first += chunk
+        return first
+
+
+async def read_body(
+    exchange: Exchange, watch: Watch, first: bytes = b"", max_bytes: int = MAX_BODY_BYTES
+) -> bytes:
+    """Return the rest of a body, with what was read of it already in front.
+
+    Raises:
+        BadAnswer: it is larger than `max_bytes`.
+    """
+    pieces, size = [first], len(first)
+    while size <= max_bytes:
+        watch.waiting()
+        chunk = await exchange.read()
+        watch.served()
+        if not chunk:
+            return b"".join(pieces)
+        pieces.append(chunk)
+        size += len(chunk)
+    raise BadAnswer(f"the answer is larger than {max_bytes} bytes")
+
+
+def name_blame(error: ProviderError, deployment: Deployment) -> None:
+    """Say who failed, and take credentials out of the text before it leaves the transport."""
+    error.deployment = deployment.name
+    if isinstance(error, AuthFailed):
+        error.message = f"{deployment.provider} did not accept our credential; check its api_key"
+    else:
+        error.message = scrub(error.message)
+    error.args = (error.message,)
+
+
+def _is_stream(first: bytes, content_type: str) -> bool:
+    """Tell a stream of events from a whole body.
+
+    The first byte cannot lie where content types do: no event begins like JSON or HTML, no JSON
+    begins like a field of an event (data, event, id, retry, or a comment).
+    """
+    start = first.lstrip()[:1]
+    if start in b"{[<":
+        return False
+    return start in b"deir:" or content_type.startswith(_EVENT_STREAM)

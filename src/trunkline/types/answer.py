@@ -1,0 +1,177 @@
+"""What comes back: a `Frame` off the wire, the `Event`s inside it, and `Usage`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Any, Literal
+
+from msgspec import Struct
+
+FinishReason = Literal[
+    "stop", "length", "tool_calls", "content_filter", "error", "pause", "unknown"
+]
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Tokens, normalised: whatever a provider's arithmetic, these inclusions hold."""
+
+    prompt_tokens: int = 0
+    """All input; includes `cache_read_tokens`, `cache_write_tokens` and `audio_input_tokens`."""
+    completion_tokens: int = 0
+    """All output; includes `reasoning_tokens` and `audio_output_tokens`."""
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    """Includes `cache_write_1h_tokens`."""
+    cache_write_1h_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    reported_cost_nusd: int | None = None
+    """What the provider itself says this cost, where it says so."""
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt plus completion."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One meaning inside a frame; `choice` is 0 unless several answers were asked for."""
+
+    choice: int = 0
+
+
+class Started(Event, frozen=True):
+    """The provider's own id and model name for this answer."""
+
+    id: str | None = None
+    model: str | None = None
+
+
+class TextDelta(Event, frozen=True):
+    """More words."""
+
+    text: str
+    extra: dict[str, Any] = {}
+
+
+class RefusalDelta(Event, frozen=True):
+    """More words of a refusal."""
+
+    text: str
+
+
+class ThinkingDelta(Event, frozen=True):
+    """More thought; a signature belongs to the block it closes."""
+
+    text: str = ""
+    signature: str | None = None
+    redacted: str | None = None
+    spelling: str | None = None
+    block: int | None = None
+    """Deltas with another number belong to another block; None continues the last."""
+    extra: dict[str, Any] = {}
+
+
+class ToolCallDelta(Event, frozen=True):
+    """A piece of the tool call number `index`; `id` and `name` come with its first piece."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+    kind: str = "function"
+    extra: dict[str, Any] = {}
+
+
+class AudioDelta(Event, frozen=True):
+    """A piece of spoken answer; `data` is base64."""
+
+    id: str | None = None
+    data: str = ""
+    transcript: str = ""
+    expires_at: int | None = None
+
+
+class Extra(Event, frozen=True):
+    """Fields of the message that have no name here, by their wire names."""
+
+    fields: dict[str, Any]
+
+
+class UsageReport(Event, frozen=True):
+    """The usage so far; a later one replaces it."""
+
+    usage: Usage
+
+
+class Finish(Event, frozen=True):
+    """Why the answer ended; `raw` is the provider's own word."""
+
+    reason: FinishReason
+    raw: str | None = None
+
+
+class Mark(enum.IntFlag):
+    """What is known of a frame without decoding it."""
+
+    NONE = 0
+    SHOWN = 1
+    """Carries something a caller can see; the first such frame ends the time for failing over."""
+    USAGE = 2
+    FINISH = 4
+    TERMINAL = 8
+    """The provider will say nothing more."""
+
+
+class Memo:
+    """What decoding one answer must remember from frame to frame. One per attempt."""
+
+    __slots__ = ("calls", "finished", "quirks", "scratch")
+
+    def __init__(self, quirks: frozenset[str] = frozenset()) -> None:
+        self.quirks = quirks
+        self.finished = False
+        """A finish reason was seen, so the end of the stream is an end."""
+        self.calls: dict[Any, int] = {}
+        """How this provider names its tool calls -> our index."""
+        self.scratch: dict[str, Any] = {}
+
+
+Decode = Callable[[bytes, Memo], tuple[Event, ...]]
+
+
+class Frame:
+    """One unit off the wire: its own bytes, and its events when somebody asks."""
+
+    __slots__ = ("_decode", "_events", "_memo", "mark", "raw")
+
+    def __init__(
+        self,
+        raw: bytes,
+        mark: int,
+        decode: Decode | None = None,
+        memo: Memo | None = None,
+        events: tuple[Event, ...] | None = None,
+    ) -> None:
+        self.raw = raw
+        """The bytes as they came, framing included."""
+        self.mark = mark
+        self._decode = decode
+        self._memo = memo
+        self._events = events
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The meanings in their order; decoded once. Ask for all frames in order, or for none."""
+        if self._events is None:
+            assert self._decode is not None
+            assert self._memo is not None
+            self._events = self._decode(self.raw, self._memo)
+        return self._events
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the answer ends with this frame."""
+        return bool(self.mark & Mark.TERMINAL)

@@ -1,0 +1,97 @@
+"""Who answers: a `Deployment` row with its price, limits and credential."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from trunkline.types.prompt import Need
+
+
+class Secret:
+    """A credential that shows itself only through `reveal()`."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the credential itself; only a dialect's `encode` has a reason to."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class Price(Struct, frozen=True, kw_only=True):
+    """Int nano-USD per million tokens; None = this source does not say."""
+
+    input_nusd: int
+    output_nusd: int
+    cache_read_nusd: int | None = None
+    """None = charged as input."""
+    cache_write_nusd: int | None = None
+    cache_write_1h_nusd: int | None = None
+    audio_input_nusd: int | None = None
+    audio_output_nusd: int | None = None
+    request_nusd: int = 0
+    """Nano-USD per million requests."""
+    tiers: tuple[tuple[int, Price], ...] = ()
+    """(threshold, price), rising: the whole call costs the last one whose threshold in prompt
+    tokens is exceeded."""
+    snapshot: str = ""
+    """Where and when this price was read, kept on every row."""
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """Time-outs in seconds and caps of one deployment; None = no cap."""
+
+    connect_timeout_s: float = 10.0
+    first_token_timeout_s: float | None = None
+    idle_timeout_s: float = 120.0
+    timeout_s: float = 600.0
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    max_parallel: int | None = None
+
+
+class Deployment(Struct, frozen=True, kw_only=True):
+    """One row that can answer."""
+
+    provider: str
+    model: str
+    """The name sent on the wire."""
+    dialect: str = "openai_chat"
+    backend: str = "http"
+    """`http`, or the name of a backend that answers inside this process."""
+    base_url: str = ""
+    api_key: Secret | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    quirks: frozenset[str] = frozenset()
+    """Names of documented deviations; the dialect knows them."""
+    lacks: frozenset[Need] = frozenset()
+    price: Price | None = None
+    limits: Limits = Limits()
+    retries: int = 2
+    weight: int = 1
+
+    @property
+    def name(self) -> str:
+        """`provider/model`, unique within a configuration."""
+        return f"{self.provider}/{self.model}"
+
+
+class Outgoing(Struct, frozen=True, kw_only=True):
+    """An HTTP request a dialect made. `dropped` names options the deployment does not take."""
+
+    url: str
+    headers: dict[str, str]
+    body: bytes
+    method: str = "POST"
+    dropped: tuple[str, ...] = ()

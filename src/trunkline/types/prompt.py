@@ -1,0 +1,112 @@
+"""What a chat call asks: typed (`Prompt`), or as it came off a wire (`Wire`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, Literal
+
+from msgspec import Raw, Struct
+from msgspec.json import encode as _json
+
+from trunkline.types.message import Audio, File, Image, Message, Part
+
+Need = Literal["tools", "images", "audio", "files", "schema", "reasoning"]
+
+
+class Tool(Struct, frozen=True, kw_only=True):
+    """A tool the model may ask for; `parameters` is a JSON Schema."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] = {}
+    strict: bool | None = None
+    kind: str = "function"
+    extra: dict[str, Any] = {}
+
+
+class OutputFormat(Struct, frozen=True, kw_only=True):
+    """JSON instead of prose: any object, or one that fits `schema`."""
+
+    name: str = "answer"
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+    description: str | None = None
+
+
+class Reasoning(Struct, frozen=True, kw_only=True):
+    """How hard to think: a word (`effort`), a cap in tokens, or off."""
+
+    effort: str | None = None
+    budget_tokens: int | None = None
+    enabled: bool | None = None
+
+
+class Prompt(Struct, frozen=True, kw_only=True, dict=True):
+    """A chat request in no provider's words.
+
+    `extra` holds options of the caller's dialect that have no name here; they reach a provider
+    only when it speaks that dialect.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str | None = None
+    """`auto`, `none`, `required`, or `tool:NAME`."""
+    parallel_tool_calls: bool | None = None
+    output_format: OutputFormat | None = None
+    reasoning: Reasoning | None = None
+    max_output_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    end_user: str | None = None
+    choices: int = 1
+    extra: dict[str, Any] = {}
+
+    @property
+    def message_count(self) -> int:
+        """How many messages are sent."""
+        return len(self.messages)
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """Size as JSON; an upper bound of the prompt tokens of text."""
+        return len(_json(self.messages)) + len(_json(self.tools)) + len(_json(self.output_format))
+
+    @cached_property
+    def needs(self) -> frozenset[Need]:
+        """What a deployment must be able to do to take this."""
+        kinds: dict[type[Part], Need] = {Image: "images", Audio: "audio", File: "files"}
+        needs = {kinds[type(p)] for m in self.messages for p in m.parts if type(p) in kinds}
+        if self.tools:
+            needs.add("tools")
+        if self.output_format and self.output_format.schema is not None:
+            needs.add("schema")
+        return frozenset(needs)
+
+
+class Wire(Struct, frozen=True, kw_only=True, dict=True):
+    """A chat request as it came: every top-level field undecoded, typed only when asked.
+
+    A deployment that speaks the same dialect is sent these bytes again, with only the model and
+    the stream fields changed, so unknown fields survive.
+    """
+
+    dialect: str
+    fields: Mapping[str, Raw]
+    parse: Callable[[Mapping[str, Raw]], Prompt]
+    message_count: int
+    size_bytes: int
+    max_output_tokens: int | None
+    needs: frozenset[Need]
+    choices: int = 1
+
+    @cached_property
+    def prompt(self) -> Prompt:
+        """The typed view, decoded on first use; raises `InputError` naming the field."""
+        return self.parse(self.fields)
