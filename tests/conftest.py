@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from trunkline.interfaces import registered
+from hypothesis import HealthCheck, settings
+
 pytest_plugins = ["pytester", "tests.acceptance_report"]
+
+# How long an example takes says more about the machine than about us.
+settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ours")
 
 _OURS = re.compile(
     r"(?i)^(LLM_|TRUNKLINE_(?!RECORDINGS))|_API_KEY$|^OLLAMA_BASE_URL$|^HTTPS?_PROXY$"
@@ -21,3 +28,4 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("TRUNKLINE_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registered(), "given", {})

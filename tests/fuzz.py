@@ -14,7 +14,7 @@ Act = Callable[[asyncio.Task[Any]], Awaitable[object] | object]
 Make = Callable[[], Coroutine[Any, Any, Any]]
 
 _SETTLE_TURNS = 10
-_SETTLE_S = 2.0
+_SETTLE_S = 5.0
 
 
 async def at_every_await(
@@ -75,7 +75,7 @@ class _Run:
         before = loop.get_exception_handler()
         loop.set_exception_handler(lambda _, context: self.reports.append(context))
         try:
-            await asyncio.wait({self.task})
+            await asyncio.wait({self.task}, timeout=_SETTLE_S)
             for _ in range(_SETTLE_TURNS):
                 await asyncio.sleep(0)
             if left := asyncio.all_tasks() - self.others:

@@ -137,11 +137,15 @@ class _Open:
 
 
 def _merge(into: dict[str, Any], name: str, value: object) -> None:
-    """Join lists and texts that arrive in pieces; anything else is replaced."""
+    """Join lists, texts and objects that arrive in pieces; else the last that says something."""
     before = into.get(name)
-    if (isinstance(before, list) and isinstance(value, list)) or (
+    if isinstance(before, dict) and isinstance(value, dict):
+        into[name] = before = dict(before)
+        for inner, piece in value.items():
+            _merge(before, inner, piece)
+    elif (isinstance(before, list) and isinstance(value, list)) or (
         isinstance(before, str) and isinstance(value, str)
     ):
         into[name] = before + value  # type: ignore[operator]
-    else:
+    elif value is not None or before is None:
         into[name] = value

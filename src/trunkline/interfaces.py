@@ -205,6 +205,9 @@ class _Registry(Mapping[str, object]):
                 ) from error
         return self.given[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self.given or name in self.offered  # asking must not load
+
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys([*self.offered, *self.given]))
 

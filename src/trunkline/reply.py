@@ -202,7 +202,6 @@ class Reply:
             failure = error
         self._reader = None
         if self._interrupted and task is not None:
-            self._interrupted = False
             if task.uncancel() <= cancels and isinstance(failure, asyncio.CancelledError):
                 failure = None  # nobody else cancelled us
         if failure is not None and not isinstance(failure, Exception):
@@ -255,7 +254,6 @@ class Reply:
         if self.outcome is not None:
             return
         self.outcome, self.error = outcome, error
-        self._head.clear()
         steps: list[Tail] = [lambda reply: reply._source.close(), *self._tails]
         self._tails.clear()
         broken: list[BaseException] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -123,6 +124,28 @@ def test_full_files_of_a_living_owner_go_and_nobody_is_declared_dead(
     assert ingest(tmp_path, store).recovered == 0
     assert files(tmp_path) == []
     assert store.settled("global", 0) == 11 * 120
+
+
+def test_a_rotation_during_the_look_is_no_death(
+    tmp_path: Path, store: SqliteStore, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An owner that lets go of its only file between listing and locking has opened the next."""
+    for i in range(4):
+        journal.append(begun(f"c{i}"), flush=True)
+    journal.sync()
+    ingest(tmp_path, store)
+    flock, locks = fcntl.flock, itertools.count()
+
+    def rotate_first(fd: int, flags: int) -> None:
+        if next(locks) == 1:
+            for i in range(4, 8):
+                journal.append(begun(f"c{i}"), flush=True)
+            journal.sync()
+        flock(fd, flags)
+
+    monkeypatch.setattr(fcntl, "flock", rotate_first)
+    report = ingest(tmp_path, store)
+    assert (report.deleted, report.recovered) == (1, 0)
 
 
 def test_a_death_ends_what_was_open_at_its_hold(

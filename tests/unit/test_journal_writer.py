@@ -297,10 +297,10 @@ def test_threads_do_not_tear_each_others_records(folder: Path) -> None:
     for thread in threads:
         thread.join()
     journal.close()
-    for thread in range(4):
-        mine = [r for r in written(folder) if r.call_id.startswith(f"{thread}-")]
+    for number in range(4):
+        mine = [r for r in written(folder) if r.call_id.startswith(f"{number}-")]
         assert mine == [
             record
             for i in range(200)
-            for record in (begun(f"{thread}-{i}"), ended(f"{thread}-{i}"))
+            for record in (begun(f"{number}-{i}"), ended(f"{number}-{i}"))
         ]

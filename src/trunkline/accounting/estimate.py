@@ -8,11 +8,13 @@ is absent or far above what this deployment usually writes, a learned high quant
 from __future__ import annotations
 
 from trunkline.accounting.price import bound
-
-from trunkline.types import Chat, Deployment, Quote
+from trunkline.types import Audio, Chat, Deployment, File, Image, Need, Quote
 
 _BYTES_PER_TOKEN = 3
 """English JSON has about four; three leaves room for code and other scripts."""
+_MEDIA: frozenset[Need] = frozenset({"images", "audio", "files"})
+_MEDIA_TOKENS = 1600
+"""What one picture costs at most with most providers; its bytes say nothing about it."""
 _FIRST_GUESS_TOKENS = 512
 _QUANTILE = 0.95
 _ENOUGH_SAMPLES = 20
@@ -40,37 +42,48 @@ class Learned:
 class Estimates:
     """Learned output lengths per deployment, and the quotes made from them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, proving: bool = False) -> None:
+        """`proving` makes quotes carry a proven bound: some budget is strict."""
+        self._proving = proving
         self._learned: dict[str, Learned] = {}
 
     def quote(self, call: Chat, deployment: Deployment) -> Quote:
         """Return the estimate and, where there is one, the proven bound for one attempt."""
-        price = deployment.price
+        price, body = deployment.price, call.body
+        input_tokens = self.prompt_tokens(call)
         if price is None:
             return Quote(None, None)
-        body = call.body
-        cap = body.max_output_tokens
-        choices = body.choices
         estimate = bound(
             price,
-            input_tokens=self.prompt_tokens(call),
-            output_tokens=self.output_tokens(deployment.name, cap) * choices,
+            input_tokens=input_tokens,
+            output_tokens=self.output_tokens(call, deployment.name),
         )
-        proven = None
-        if cap is not None and not body.needs & {"images", "audio", "files"}:
+        proven, cap = None, body.max_output_tokens
+        if self._proving and cap is not None and not body.needs & _MEDIA:
             # A token is at least one byte of the encoded request.
-            proven = bound(price, input_tokens=body.size_bytes, output_tokens=cap * choices)
+            proven = bound(price, input_tokens=body.size_bytes, output_tokens=cap * body.choices)
         return Quote(estimate, proven)
 
     def prompt_tokens(self, call: Chat) -> int:
-        """Estimate the prompt's tokens from its bytes."""
-        return call.body.size_bytes // _BYTES_PER_TOKEN + 8
+        """Estimate the prompt's tokens from its bytes, those of pictures and the like apart.
 
-    def output_tokens(self, deployment: str, cap: int | None) -> int:
-        """Estimate the answer's tokens."""
+        Raises:
+            InputError: the request holds media and cannot be read.
+        """
+        text_bytes, media_tokens = call.body.size_bytes, 0
+        if call.body.needs & _MEDIA:
+            for part in call.prompt.parts():
+                if isinstance(part, Image | Audio | File):
+                    text_bytes -= len(part.data or "")
+                    media_tokens += _MEDIA_TOKENS
+        return max(text_bytes, 0) // _BYTES_PER_TOKEN + media_tokens + 8
+
+    def output_tokens(self, call: Chat, deployment: str) -> int:
+        """Estimate the tokens of all the answer's choices."""
         learned = self._learned.get(deployment)
         usual = int(learned.tokens) + 1 if learned else _FIRST_GUESS_TOKENS
-        return usual if cap is None else min(cap, usual)
+        cap = call.body.max_output_tokens
+        return (usual if cap is None else min(cap, usual)) * call.body.choices
 
     def learn(self, deployment: str, completion_tokens: int) -> None:
         """Remember how long an answer was."""

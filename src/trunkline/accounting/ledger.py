@@ -8,32 +8,40 @@ slip in between; a lock keeps other threads out.
 from __future__ import annotations
 
 import datetime
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 
-from trunkline.config import BudgetRule
-
+from trunkline.accounting.price import format_usd
 from trunkline.clock import Clock
+from trunkline.config import BudgetRule
 from trunkline.errors import BudgetExhausted, BudgetHeld, PriceUnknown
 from trunkline.types import Call, Cost, Deployment, Hold, Quote
 
 _HELD_RETRY_S = 1.0
+_FOR_EVER_NS = 2**63
+
+_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
 
 Settled = Callable[[str, int], int]
 """(scope, since_ns) -> nano-USD settled there since: what the records say after a restart."""
 
 
-def period_start_ns(period: str, now_ns: int) -> int:
-    """Return the start of the UTC day, ISO week or month around `now_ns`; 0 for `total`."""
-    now = datetime.datetime.fromtimestamp(now_ns // 1_000_000_000, tz=datetime.UTC)
-    day = now.replace(hour=0, minute=0, second=0)
+def period_ns(period: str, now_ns: int) -> tuple[int, int]:
+    """Return start and end of the UTC day, ISO week or month around `now_ns`, or of all time."""
     if period == "total":
-        return 0
+        return 0, _FOR_EVER_NS
+    now = datetime.datetime.fromtimestamp(now_ns // 1_000_000_000, tz=datetime.UTC)
+    start = now.replace(hour=0, minute=0, second=0)
+    end = start + datetime.timedelta(days=1)
     if period == "week":
-        day -= datetime.timedelta(days=day.weekday())
+        start -= datetime.timedelta(days=start.weekday())
+        end = start + datetime.timedelta(days=7)
     elif period == "month":
-        day = day.replace(day=1)
-    return int(day.timestamp()) * 1_000_000_000
+        start = start.replace(day=1)
+        end = (start + datetime.timedelta(days=31)).replace(day=1)
+    return int(start.timestamp()) * 1_000_000_000, int(end.timestamp()) * 1_000_000_000
 
 
 class Account:
@@ -41,20 +49,25 @@ class Account:
 
     def __init__(self, rule: BudgetRule, settled: Settled) -> None:
         self.rule = rule
+        self._settled = settled
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin afresh: the next `roll` asks what is settled."""
         self.settled_nusd = 0
         self.held_nusd = 0
         self.overrun_nusd = 0
         """By how much single attempts cost more than their hold."""
-        self._settled = settled
-        self._started_ns = -1
+        self._start_ns = 0
+        self._end_ns = 0
 
     def roll(self, now_ns: int) -> None:
         """Begin a new period when the clock says so; what is held stays held."""
-        start_ns = period_start_ns(self.rule.period, now_ns)
-        if start_ns != self._started_ns:
-            self._started_ns = start_ns
+        if not self._start_ns <= now_ns < self._end_ns:
+            start_ns, end_ns = period_ns(self.rule.period, now_ns)
             self.settled_nusd = self._settled(self.rule.scope, start_ns)
             self.overrun_nusd = 0
+            self._start_ns, self._end_ns = start_ns, end_ns
 
     def amount(self, quote: Quote) -> int:
         """Return what to hold for `quote`: its proof in strict mode, else its estimate.
@@ -92,7 +105,8 @@ class Account:
         if spent >= limit or spent + amount_nusd > limit:
             raise BudgetExhausted(
                 f"the {rule.period} budget on {rule.scope} is used up: "
-                f"{_usd(spent)} of {_usd(limit)} USD spent, this call may need {_usd(amount_nusd)}"
+                f"{format_usd(spent)} of {format_usd(limit)} USD spent, "
+                f"this call may need {format_usd(amount_nusd)}"
             )
         if spent + self.held_nusd + amount_nusd > limit:
             raise BudgetHeld(
@@ -107,7 +121,7 @@ class Held:
 
     __slots__ = ("accounts", "nusd")
 
-    def __init__(self, nusd: int | None, accounts: tuple[tuple[Account, int], ...]) -> None:
+    def __init__(self, nusd: int | None, accounts: list[tuple[Account, int]]) -> None:
         self.nusd = nusd
         self.accounts = accounts
 
@@ -119,60 +133,85 @@ class Ledger:
         self, rules: Iterable[BudgetRule], clock: Clock, settled: Settled = lambda scope, ns: 0
     ) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
-        self._accounts: dict[str, list[Account]] = {}
+        self._lock = threading.RLock()  # a dropped reply may be settled in the middle of a hold
+        self._by_kind: dict[str, dict[str, tuple[Account, ...]]] = {}
         for rule in rules:
-            self._accounts.setdefault(rule.scope, []).append(Account(rule, settled))
+            kind, _, name = rule.scope.partition(":")
+            table = self._by_kind.setdefault(kind, {})
+            table[name] = (*table.get(name, ()), Account(rule, settled))
+        of = self._by_kind.get
+        # Only kinds that have a budget are looked up for every call.
+        self._payers = [
+            (who, self._by_kind[kind]) for kind, who in _PAYERS if kind in self._by_kind
+        ]
+        self._everybody = of("global", {}).get("", ())
+        self._tags, self._providers = of("tag", {}), of("provider", {})
+        self._deployments = of("deployment", {})
+        _ledgers.add(self)
 
     def open(self, call: Call) -> LedgerTab:
         """Return the tab of `call`: every account of its principal, tags and run."""
-        return LedgerTab(self, self._of(_scopes(call)) if self._accounts else ())
+        found = self._everybody
+        for who, table in self._payers:
+            if (name := who(call)) is not None:
+                found += table.get(name, ())
+        if self._tags:
+            for tag in dict.fromkeys(call.tags):
+                found += self._tags.get(tag, ())
+        return LedgerTab(self, found)
 
     def accounts(self) -> tuple[Account, ...]:
         """Every account, rolled to the present period."""
         now_ns = self._clock.now_ns()
-        every = tuple(account for group in self._accounts.values() for account in group)
+        every = self._every()
         with self._lock:
             for account in every:
                 account.roll(now_ns)
         return every
 
+    def _every(self) -> tuple[Account, ...]:
+        tables = self._by_kind.values()
+        return tuple(account for table in tables for group in table.values() for account in group)
+
+    def _leave_parent(self) -> None:
+        """Forget, in a forked child, what the parent's calls hold; the records say the rest."""
+        self._lock = threading.RLock()
+        for account in self._every():
+            account.forget()
+
     def hold(
         self, accounts: tuple[Account, ...], deployment: Deployment, quote: Quote
-    ) -> tuple[tuple[Account, int], ...]:
+    ) -> list[tuple[Account, int]]:
         """Hold on all `accounts` and those of the deployment, or on none."""
-        if not self._accounts:
-            return ()
-        accounts += self._of((f"provider:{deployment.provider}", f"deployment:{deployment.name}"))
+        if self._providers:
+            accounts += self._providers.get(deployment.provider, ())
+        if self._deployments:
+            accounts += self._deployments.get(deployment.name, ())
         if not accounts:
-            return ()
+            return []
         now_ns = self._clock.now_ns()
+        amounts = []
         with self._lock:
             for account in accounts:
                 account.roll(now_ns)
-            amounts = [(account, account.amount(quote)) for account in accounts]
-            for account, amount_nusd in amounts:
+                amount_nusd = account.amount(quote)
                 account.admit(amount_nusd)
+                amounts.append((account, amount_nusd))
             for account, amount_nusd in amounts:
                 account.held_nusd += amount_nusd
-        return tuple(amounts)
+        return amounts
 
     def settle(self, held: Held, cost: Cost) -> None:
         """Turn a hold into what the attempt cost; an unknown cost leaves no money settled."""
         if not held.accounts:
             return
-        now_ns = self._clock.now_ns()
+        spent_nusd = cost.nusd or 0
         with self._lock:
             for account, amount_nusd in held.accounts:
-                account.roll(now_ns)
                 account.held_nusd -= amount_nusd
-                spent = cost.nusd or 0
-                account.settled_nusd += spent
-                account.overrun_nusd += max(0, spent - amount_nusd)
-
-    def _of(self, scopes: Iterable[str]) -> tuple[Account, ...]:
-        found = self._accounts
-        return tuple(account for scope in scopes for account in found.get(scope, ()))
+                account.settled_nusd += spent_nusd
+                if spent_nusd > amount_nusd:
+                    account.overrun_nusd += spent_nusd - amount_nusd
 
 
 class LedgerTab:
@@ -187,7 +226,11 @@ class LedgerTab:
 
     async def begin(self, deployment: Deployment, quote: Quote) -> Held:
         """Hold money for one attempt; see `Tab.begin`."""
-        held = Held(quote.estimate_nusd, self._ledger.hold(self._accounts, deployment, quote))
+        accounts = self._ledger.hold(self._accounts, deployment, quote)
+        nusd = quote.estimate_nusd
+        if nusd is not None:  # recovery charges the most that any account holds
+            nusd = max([nusd, *(amount_nusd for _, amount_nusd in accounts)])
+        held = Held(nusd, accounts)
         self._open.append(held)
         return held
 
@@ -205,19 +248,18 @@ class LedgerTab:
             self._ledger.settle(self._open.pop(), Cost(0))
 
 
-def _scopes(call: Call) -> list[str]:
-    who = call.principal
-    named = (
-        ("key", who.key_id),
-        ("user", who.user_id),
-        ("team", who.team_id),
-        ("tenant", who.tenant_id),
-        ("run", call.run),
-    )
-    scopes = ["global", *(f"{kind}:{name}" for kind, name in named if name)]
-    scopes += [f"tag:{tag}" for tag in call.tags]
-    return scopes
+_PAYERS: tuple[tuple[str, Callable[[Call], str | None]], ...] = (
+    ("key", lambda call: call.principal.key_id),
+    ("user", lambda call: call.principal.user_id),
+    ("team", lambda call: call.principal.team_id),
+    ("tenant", lambda call: call.principal.tenant_id),
+    ("run", lambda call: call.run),
+)
 
 
-def _usd(nusd: int) -> str:
-    return f"{nusd / 1_000_000_000:.6f}"  # for people to read; sums never pass through here
+def _after_fork_in_child() -> None:
+    for ledger in _ledgers:
+        ledger._leave_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

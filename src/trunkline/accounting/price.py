@@ -25,8 +25,11 @@ _BYTES_PER_TOKEN = 4
 def cost(usage: Usage, price: Price | None, *, estimated: bool = False) -> Cost:
     """Return what `usage` costs at `price`; no price gives an unknown cost, never 0.
 
-    `estimated` says that the usage itself is a guess.
+    What the provider itself reports counts for more than a listed price, and less than one the
+    user configured. `estimated` says that the usage itself is a guess.
     """
+    if usage.reported_cost_nusd is not None and not (price and price.configured):
+        return Cost(usage.reported_cost_nusd, "estimated" if estimated else "exact")
     if price is None:
         return Cost(None, "unknown")
     prompt_tokens = usage.prompt_tokens

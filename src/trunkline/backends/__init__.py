@@ -13,10 +13,10 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from trunkline.clock import Clock, SystemClock
-from trunkline.errors import BadAnswer, CapabilityMissing, ConfigError
+from trunkline.errors import BadAnswer, ConfigError
 from trunkline.reply import Reply
 from trunkline.service import Service
-from trunkline.types import Call, Chat, Deployment, Frame, Mark
+from trunkline.types import Call, Deployment, Frame, Mark
 
 DIALECT = "events"
 """What `Deployment.dialect` says of a backend: there is no wire to encode for."""
@@ -41,18 +41,6 @@ def load(name: str, clock: Clock | None = None) -> Service:
         raise ConfigError(f"there is no backend {name!r}; write 'demo' or 'custom:NAME'")
     module = import_module(f"trunkline.backends.{kind}")
     return cast("Backend", module.make(rest, clock or SystemClock())).send
-
-
-def chat_of(call: Call) -> tuple[Chat, Deployment]:
-    """Return the call as the chat it has to be, and the deployment it is meant for.
-
-    Raises:
-        CapabilityMissing: it is another kind of call.
-    """
-    assert call.target is not None
-    if not isinstance(call, Chat):
-        raise CapabilityMissing(f"{call.target.name} answers chats only, not {call.kind} calls")
-    return call, call.target
 
 
 async def begin(frames: AsyncGenerator[Frame, None], deployment: Deployment) -> Reply:

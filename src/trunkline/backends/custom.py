@@ -15,7 +15,7 @@ from typing import Any, cast, get_args
 from msgspec import json
 
 from trunkline import dialects
-from trunkline.backends import begin, chat_of
+from trunkline.backends import begin
 from trunkline.clock import Clock
 from trunkline.errors import (
     AttemptTimeout,
@@ -38,7 +38,6 @@ from trunkline.observability.redact import scrub
 from trunkline.reply import Reply
 from trunkline.types import (
     Call,
-    Chat,
     Deployment,
     Event,
     Finish,
@@ -90,30 +89,30 @@ class Custom:
             CapabilityMissing: more than one choice is asked for.
             ProviderError: the provider failed before it said anything.
         """
-        chat, deployment = chat_of(call)
-        if chat.prompt.choices > 1:
-            raise CapabilityMissing(f"{deployment.name} gives one answer; ask for n=1", param="n")
-        return await begin(self._frames(chat, deployment), deployment)
+        assert call.target is not None
+        if call.body.choices > 1:
+            raise CapabilityMissing(f"{call.target.name} gives one answer; ask for n=1", param="n")
+        return await begin(self._frames(call, call.target), call.target)
 
-    async def _frames(self, chat: Chat, deployment: Deployment) -> AsyncGenerator[Frame, None]:
+    async def _frames(self, call: Call, deployment: Deployment) -> AsyncGenerator[Frame, None]:
         answer = _Answer(deployment.model)
         try:
-            async with aclosing(self._pieces(chat, deployment)) as pieces:
+            async with aclosing(self._pieces(call, deployment)) as pieces:
                 async for piece in pieces:
                     yield answer.add(piece)
             if answer.begun:
-                usage = answer.usage or await self._counted(chat, answer.text)
+                usage = answer.usage or await self._counted(call, answer.text)
                 yield answer.end(usage)
         except TrunklineError:
             raise
         except Exception as error:
             raise self._failure(error) from error
 
-    async def _pieces(self, chat: Chat, deployment: Deployment) -> AsyncGenerator[object, None]:
-        made = self._ask(chat, deployment)
-        if inspect.isawaitable(made) and not (chat.stream and hasattr(made, "__aiter__")):
+    async def _pieces(self, call: Call, deployment: Deployment) -> AsyncGenerator[object, None]:
+        made = self._ask(call, deployment)
+        if inspect.isawaitable(made) and not (call.stream and hasattr(made, "__aiter__")):
             made = await made
-        if not chat.stream:
+        if not call.stream:
             yield made
             return
         if not hasattr(made, "__aiter__"):
@@ -128,13 +127,13 @@ class Custom:
             if close := getattr(made, "aclose", None):
                 await close()
 
-    def _ask(self, chat: Chat, deployment: Deployment) -> Any:
+    def _ask(self, call: Call, deployment: Deployment) -> Any:
         """Call the provider's method; what it returns may have to be awaited."""
         provider = self._provider
-        body = json.decode(dialects.load("openai_chat").encode(chat, deployment).body)
+        body = json.decode(dialects.load("openai_chat").encode(call, deployment).body)
         limits: dict[str, Any] = {
-            "temperature": chat.prompt.temperature,
-            "max_tokens": chat.body.max_output_tokens,
+            "temperature": call.prompt.temperature,
+            "max_tokens": call.body.max_output_tokens,
         }
         limits = {name: said for name, said in limits.items() if said is not None}
         parameters = {name: said for name, said in body.items() if name not in _NAMED_APART}
@@ -142,26 +141,26 @@ class Custom:
             request = LLMRequest(
                 body["messages"],
                 deployment.model,
-                stream=chat.stream,
+                stream=call.stream,
                 provider=deployment.provider,
-                metadata={**chat.metadata, "parameters": parameters},
+                metadata={**call.metadata, "parameters": parameters},
                 **limits,
             )
-            return (provider.stream_generate if chat.stream else provider.generate)(request)
-        method: Callable[..., Any] = provider.stream_chat if chat.stream else provider.chat
+            return (provider.stream_generate if call.stream else provider.generate)(request)
+        method: Callable[..., Any] = provider.stream_chat if call.stream else provider.chat
         options = {"model": deployment.model, **limits, **parameters}
         taken = _taken(method, options)
-        if chat.trail is not None:
-            chat.trail.dropped = tuple(n for n in options if n not in taken and n != "model")
+        if call.trail is not None:
+            call.trail.dropped = tuple(n for n in options if n not in taken and n != "model")
         return method([_message(said) for said in body["messages"]], **taken)
 
-    async def _counted(self, chat: Chat, text: str) -> Usage | None:
+    async def _counted(self, call: Call, text: str) -> Usage | None:
         """Count tokens where the provider said nothing of them; None if it cannot."""
         count = getattr(self._provider, "count_tokens", None)
         if count is None:
             return None
         counts = []
-        for said in ("\n".join(message.text for message in chat.prompt.messages), text):
+        for said in ("\n".join(message.text for message in call.prompt.messages), text):
             counted = count(said)
             counts.append(await counted if inspect.isawaitable(counted) else counted)
         usage = _usage({"prompt_tokens": counts[0], "completion_tokens": counts[1]})
@@ -244,9 +243,8 @@ def _message(said: Mapping[str, Any]) -> ChatMessage:
 
 def _response(piece: object) -> LLMResponse:
     """Read what a provider returned by the names of `LLMResponse` and `ChatResponse`."""
-    text = piece if isinstance(piece, str) else getattr(piece, "reply", None)
-    if text is None:
-        text = getattr(piece, "content", piece)
+    said = getattr(piece, "reply", getattr(piece, "content", ...))
+    text = piece if isinstance(piece, str) else said
     if text is None:  # OpenAI's way to say that there are only tool calls
         text = ""
     if not isinstance(text, str):

@@ -6,6 +6,8 @@ This package is the only place that names concrete layers, transports and engine
 from __future__ import annotations
 
 import os
+import threading
+import time
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +24,7 @@ from trunkline.egress import reachable
 from trunkline.journal import Journal, ingest
 from trunkline.layers.breaker import Health
 from trunkline.layers.ratelimit import Limiter
-from trunkline.observability.log import EventLog
+from trunkline.observability.log import EventLog, logger
 from trunkline.reply import Reply
 from trunkline.routing.plan import Planner
 from trunkline.service import Service, stack
@@ -33,6 +35,8 @@ from trunkline.types import Call, Record
 _SYNC_S = 0.1
 _LOG_S = 0.1
 _INGEST_S = 1.0
+_BUSY_S = 0.02
+_PATIENCE_S = 5.0
 
 
 class Trunkline:
@@ -49,13 +53,14 @@ class Trunkline:
         self.events = EventLog()
         self.health = Health(self.clock)
         self._journal = Journal(config.data_dir / "journal", clock=self.clock)
-        estimates = Estimates()
-        self.ledger = Ledger(config.budgets, self.clock, self._settled)
+        estimates = Estimates(proving=any(rule.mode == "strict" for rule in config.budgets))
+        self._ingestion = _Ingestion(config.data_dir, self.store)
+        self.ledger = Ledger(config.budgets, self.clock, self._ingestion.settled)
         self._keeper = Keeper(
             (
                 (_SYNC_S, self._journal.sync),
                 (_LOG_S, self.events.drain),
-                (_INGEST_S, _Ingestion(config.data_dir, self.store)),
+                (_INGEST_S, self._ingestion.run),
             )
         )
         state = State(
@@ -68,11 +73,12 @@ class Trunkline:
             limiter=Limiter(estimates, self.clock),
         )
         self._transport = Transport(self.clock)
-        self.planner = Planner(config)
+        self.planner = Planner(config, self.clock)
         self.layers = layers(self.planner, state)
         self._service = stack(self.layers, _innermost(self._transport.send))
+        _lines.add(self)
         self._finish = weakref.finalize(
-            self, _finish, self._keeper, self._journal, self.events, config.data_dir, self.store
+            self, _finish, self._keeper, self._journal, self.events, self._ingestion
         )
 
     @classmethod
@@ -115,7 +121,7 @@ class Trunkline:
         """Render waiting log events and make every finished call visible in the store."""
         self.events.drain()
         self._journal.sync()
-        _Ingestion(self.config.data_dir, self.store)()
+        self._ingestion.run(wait_s=_PATIENCE_S)
 
     async def close(self) -> None:
         """Close this loop's connections, then flush; the instance can be used again."""
@@ -127,10 +133,6 @@ class Trunkline:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
-
-    def _settled(self, scope: str, since_ns: int) -> int:
-        _Ingestion(self.config.data_dir, self.store)()
-        return self.store.settled(scope, since_ns)
 
 
 class _Book:
@@ -145,15 +147,46 @@ class _Book:
         self._touch()
 
 
+_lines: weakref.WeakSet[Trunkline] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    """Renew what a thread of the parent may have held in the moment of the fork."""
+    for line in _lines:
+        line.events.renew()
+        line._ingestion.renew()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 class _Ingestion:
-    """Bring journal rows into the store, unless another process is at it."""
+    """Brings journal rows into the store, unless another process is at it."""
 
     def __init__(self, data_dir: Path, store: SqliteStore) -> None:
         self._data_dir = data_dir
         self._store = store
+        self.renew()
 
-    def __call__(self) -> None:
-        ingest(self._data_dir, self._store)
+    def renew(self) -> None:
+        """Forget who is running, after a fork."""
+        self._running = threading.Lock()
+
+    def run(self, *, wait_s: float = 0.0) -> None:
+        """Ingest; for at most `wait_s` wait for another process that is at it."""
+        until_s = time.monotonic() + wait_s
+        with self._running:
+            while ingest(self._data_dir, self._store).busy and time.monotonic() < until_s:
+                time.sleep(_BUSY_S)
+
+    def settled(self, scope: str, since_ns: int) -> int:
+        """Tell what was settled on a scope, the latest journal rows included."""
+        self.run(wait_s=_PATIENCE_S)
+        return self._store.settled(scope, since_ns)
+
+    def close(self) -> None:
+        """Let go of the store."""
+        self._store.close()
 
 
 def _innermost(http: Service) -> Service:
@@ -167,11 +200,11 @@ def _innermost(http: Service) -> Service:
     return service
 
 
-def _finish(
-    keeper: Keeper, journal: Journal, events: EventLog, data_dir: Path, store: SqliteStore
-) -> None:
+def _finish(keeper: Keeper, journal: Journal, events: EventLog, ingestion: _Ingestion) -> None:
+    """Leave everything in order when the line is collected or the interpreter ends."""
     keeper.stop()
-    events.drain()
-    journal.close()
-    ingest(data_dir, store)
-    store.close()
+    for step in (events.drain, journal.close, ingestion.run, ingestion.close):
+        try:
+            step()
+        except Exception:  # nobody is left to tell but the log
+            logger.exception("closing a line")

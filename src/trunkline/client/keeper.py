@@ -7,6 +7,7 @@ to is done by `Trunkline.flush`, at exit, or by the next process that ingests.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -58,13 +59,16 @@ class Keeper:
         with self._starting:
             if self._thread is None:
                 # The thread must not keep a dropped client alive: it knows the jobs, not us.
-                self._thread = threading.Thread(
+                awake = self._awake
+                thread = threading.Thread(
                     target=_run,
-                    args=(self._jobs, self._awake, weakref.ref(self)),
+                    args=(self._jobs, awake, weakref.ref(self, lambda _: awake.set())),
                     name="trunkline-keeper",
                     daemon=True,
                 )
-                self._thread.start()
+                with contextlib.suppress(RuntimeError):  # at exit no thread can be started
+                    thread.start()
+                    self._thread = thread
 
 
 def _run(jobs: tuple[Job, ...], awake: threading.Event, keeper: weakref.ref[Keeper]) -> None:

@@ -22,7 +22,7 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 class Environment:
-    """Variables by name; what is empty counts as not set.
+    """Variables by name; what is empty or blank counts as not set.
 
     The process wins over `.env`. A name is found in another case as well, because some tools write
     their settings as `openai_api_key`.
@@ -38,7 +38,7 @@ class Environment:
         for source, folded in self._sources:
             key = name if name in source else folded.get(name.upper())
             if key is not None:
-                return source[key] or None
+                return source[key].strip() or None
         return None
 
     def first(self, names: Iterable[str]) -> str | None:

@@ -89,10 +89,10 @@ def _parse(path: Path) -> Any:
         raise ConfigError(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: it cannot be read ({type(error).__name__})") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = scrub(getattr(error, "problem", None) or "a character that YAML does not allow")
+        problem = scrub(getattr(error, "problem", None) or "a value that cannot be read")
         raise ConfigError(
             f"{path}{place}: this is not YAML ({problem}); check indentation, quotes and colons"
         ) from None
@@ -103,9 +103,10 @@ def _refuse_repeated_keys(node: Any, path: Path) -> None:
     seen: set[str] = set()
     for part in node.value if isinstance(node.value, list) else ():
         key, value = part if isinstance(part, tuple) else (None, part)
-        if key is not None and isinstance(key.value, str):
-            if key.value in seen and key.value != "<<":
-                line = key.start_mark.line + 1
-                raise ConfigError(f"{path} line {line}: the key {key.value!r} stands twice")
-            seen.add(key.value)
         _refuse_repeated_keys(value, path)
+        if key is None or not isinstance(key.value, str):
+            continue
+        if key.value in seen and key.value != "<<":
+            line = key.start_mark.line + 1
+            raise ConfigError(f"{path} line {line}: the key {key.value!r} stands twice")
+        seen.add(key.value)

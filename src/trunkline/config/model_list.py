@@ -27,21 +27,20 @@ _PARAMS = {
     "timeout": "timeout",
 }
 _LATER_PARAMS = (
-    "rpm", "tpm", "weight", "max_parallel_requests", "api_version", "organization",
-    "stream_timeout",
-    "custom_llm_provider", "input_cost_per_token", "output_cost_per_token", "extra_headers",
-    "max_retries", "num_retries", "region_name", "aws_access_key_id", "aws_secret_access_key",
-    "aws_region_name", "vertex_project", "vertex_location", "vertex_credentials",
+    "rpm", "tpm", "weight", "max_parallel_requests", "stream_timeout", "max_retries", "num_retries",
+    "input_cost_per_token", "output_cost_per_token", "extra_headers", "organization",
+    "api_version", "custom_llm_provider", "region_name", "aws_access_key_id",
+    "aws_secret_access_key", "aws_region_name", "vertex_project", "vertex_location",
+    "vertex_credentials",
 )  # fmt: skip
 SETTINGS = ("fallbacks", "num_retries", "routing_strategy")
 _ALWAYS = {"drop_params": True, "set_verbose": False}
 """Settings that cannot be changed here, and what they always are."""
 _LATER_SETTINGS = (
-    "default_fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "cache",
-    "cache_params", "callbacks", "success_callback", "failure_callback", "request_timeout",
-    "timeout",
-    "allowed_fails", "cooldown_time", "model_group_alias", "redis_host", "redis_port",
-    "redis_password", "enable_pre_call_checks", "retry_policy",
+    "default_fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "retry_policy",
+    "cache", "cache_params", "callbacks", "success_callback", "failure_callback", "timeout",
+    "request_timeout", "allowed_fails", "cooldown_time", "model_group_alias", "redis_host",
+    "redis_port", "redis_password", "enable_pre_call_checks",
 )  # fmt: skip
 
 
@@ -170,6 +169,8 @@ def _fallbacks(node: Node, groups: set[str]) -> dict[str, tuple[str, ...]]:
     for item in node.items():
         for name, targets in item.entries().items():
             if name not in groups:
-                raise targets.fault(f"no model_name is {name!r}; write one of {', '.join(groups)}")
+                raise targets.fault(
+                    f"no model_name is {name!r}; write one of {', '.join(sorted(groups))}"
+                )
             fallbacks[name] = fallbacks.get(name, ()) + targets.texts()
     return fallbacks

@@ -45,4 +45,4 @@ def _price(node: Node) -> Price:
             "write US dollars per million tokens for both, as in {input: 0.15, output: 0.60}"
         )
     amounts = {_PRICES[key]: field.nano_usd() for key, field in fields.items()}
-    return msgspec.convert({"snapshot": "configuration", **amounts}, Price)
+    return msgspec.convert({"snapshot": "configuration", "configured": True, **amounts}, Price)

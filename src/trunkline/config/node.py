@@ -13,7 +13,6 @@ from trunkline.errors import ConfigError
 from trunkline.observability.redact import scrub
 
 _SECRET = re.compile(r"(?i)(?:^|\.)(?:headers\.|[^.]*(?:api_?key|secret|password|token)$)")
-_KINDS = ((bool, "true or false"), (str, "text"), (int | float, "a number"), (Mapping, "a mapping"))
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -48,12 +47,13 @@ class Node:
         return f"{self.source}: {self.path}" if self.path else self.source
 
     def _found(self) -> str:
-        kind = next((name for types, name in _KINDS if isinstance(self.value, types)), "a list")
-        if self.value is None:
-            return "nothing"
-        if kind in {"a mapping", "a list"} or _SECRET.search(self.path):
-            return kind
-        return scrub(repr(self.value), 80)
+        if isinstance(self.value, Mapping):
+            return "a mapping"
+        if isinstance(self.value, list | tuple):
+            return "a list"
+        if _SECRET.search(self.path):
+            return "a value that is not shown"
+        return "nothing" if self.value is None else scrub(repr(self.value), 80)
 
     def mapping(self, known: Collection[str], later: Collection[str] = ()) -> dict[str, Node]:
         """Return the values under `known` keys; an empty value is as good as none.
@@ -111,11 +111,12 @@ class Node:
 
     def texts(self) -> tuple[str, ...]:
         """Return a list of texts, each once."""
-        texts = [(item, item.text()) for item in self.items()]
-        for position, (item, text) in enumerate(texts):
-            if any(text == other for _, other in texts[:position]):
+        texts: list[str] = []
+        for item in self.items():
+            if (text := item.text()) in texts:
                 raise item.fault("remove it: it stands twice in this list")
-        return tuple(text for _, text in texts)
+            texts.append(text)
+        return tuple(texts)
 
     def choice(self, options: Collection[str], later: Collection[str] = ()) -> str:
         """Return one of the words `options`."""

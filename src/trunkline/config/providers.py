@@ -18,19 +18,13 @@ from trunkline.observability.redact import know
 from trunkline.types import Deployment, Secret
 
 _WIRE_KEYS = {"api_key", "api_key_file", "base_url", "headers"}
-KEYS = (
-    "type",
-    "models",
-    "rate_limits",
-    "max_parallel",
-    "retries",
-    *_WIRE_KEYS,
-    *connection.SECONDS,
-)
-LATER_KEYS = (
+_KEYS = (
+    "type", "models", "rate_limits", "max_parallel", "retries", *_WIRE_KEYS, *connection.SECONDS,
+)  # fmt: skip
+_LATER_KEYS = (
     "api", "api_version", "deployments", "project", "location", "credentials_file", "region",
 )  # fmt: skip
-LATER_TYPES = (
+_LATER_TYPES = (
     "azure", "azure_openai", "bedrock", "cohere", "litellm", "transformers", "vertex", "vertex_ai",
 )  # fmt: skip
 
@@ -55,9 +49,8 @@ class Draft(Struct, kw_only=True):
 
     def provider(self) -> Provider:
         """Return the provider; call it only when nothing is `missing`."""
-        if self.row.backend != "http":
-            for name in _WIRE_KEYS & self.fields.keys():
-                raise self.fields[name].fault("remove it: this provider needs no connection")
+        for name in _WIRE_KEYS & self.fields.keys() if self.row.backend != "http" else ():
+            raise self.fields[name].fault("remove it: this provider needs no connection")
         key = self._key()
         template = Deployment(
             provider=self.name,
@@ -105,7 +98,10 @@ class Draft(Struct, kw_only=True):
         know([key])
         if not key.isascii() or not key.isprintable() or " " in key:
             where = (node or file or self.node).where
-            raise ConfigError(f"{where}: a key has no blanks and only ASCII characters")
+            raise ConfigError(
+                f"{where}: the key of {self.name!r} has a blank or a character that is not ASCII; "
+                "copy it again"
+            )
         return key
 
     def _base_url(self) -> str:
@@ -125,7 +121,7 @@ class Draft(Struct, kw_only=True):
 
 def native(name: str, node: Node) -> Draft:
     """Take one entry of `providers:`."""
-    fields = node.mapping(KEYS, LATER_KEYS)
+    fields = node.mapping(_KEYS, _LATER_KEYS)
     if not re.fullmatch(r"[^/\s]+", name):
         raise ConfigError(f"{node.where}: {name!r} cannot be a name; leave out '/' and blanks")
     kind = fields.get("type") or Node(name, node.path, node.source, node.environment)
@@ -165,7 +161,7 @@ def known_row(node: Node) -> ProviderRow:
         )
     if (found := row(name)) is not None:
         return found
-    if name in LATER_TYPES:
+    if name in _LATER_TYPES:
         raise node.fault("this provider type is not available in this version")
     known = [*rows(), *custom]
     raise node.fault(

@@ -134,7 +134,7 @@ class Journal:
             written = os.write(fd, data)
             while written < len(data):
                 written += os.write(fd, data[written:])
-        except OSError:
+        except BaseException:
             self._cut_back(fd, written)
             raise
         self._size_bytes += written
@@ -144,15 +144,13 @@ class Journal:
     def _cut_back(self, fd: int, written: int) -> None:
         """Keep the frames that were written whole (a reader may have seen them), no part of one."""
         while written >= len(self._pending[0]):
-            whole = len(self._pending.pop(0))
-            written -= whole
-            self._size_bytes += whole
+            written -= len(self._pending.pop(0))
             self._dirty = True
-        if written:
-            try:
-                os.ftruncate(fd, self._size_bytes)
-            except OSError:
-                self._retire()
+        try:
+            self._size_bytes = os.fstat(fd).st_size - written
+            os.ftruncate(fd, self._size_bytes)
+        except OSError:
+            self._retire()
 
     def _open(self) -> int:
         self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -194,7 +192,8 @@ class Journal:
         os.fsync(current)
         if not os.fstat(current).st_nlink:
             with _lock:
-                self._retire()
+                if self._fd == current:
+                    self._retire()
             raise FileNotFoundError(errno.ENOENT, "the file was deleted while in use")
         folder = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -204,9 +203,9 @@ class Journal:
 
     def _refusal(self, error: OSError) -> RecordError:
         return RecordError(
-            f"cannot write the journal in {self._folder}: {error}. No call is made that cannot be recorded: free space or "
-            "make the folder writable, or set TRUNKLINE_DATA (or data_dir in the configuration) "
-            "to a folder that is"
+            f"cannot write the journal in {self._folder}: {error}. No call is made that cannot be "
+            "recorded: free space or make the folder writable, or set TRUNKLINE_DATA (or data_dir "
+            "in the configuration) to another folder"
         )
 
     def _leave_parent(self) -> None:

@@ -13,7 +13,10 @@ _REST_S = 10.0
 
 
 class Circuit:
-    """Closed while failures in a row are few, open for `_REST_S`, then one probe decides."""
+    """Closed while failures in a row are few, open for `_REST_S`, then one probe decides.
+
+    While it is open only the probe is believed: calls from before the rest end late.
+    """
 
     __slots__ = ("failures", "open_until_s", "probing")
 
@@ -66,7 +69,7 @@ class Health:
     def resting(self, provider: str) -> bool:
         """Whether every deployment of `provider` that was tried is resting."""
         now_s = self.clock.monotonic_s()
-        tried = [c for name, c in self._circuits.items() if name.startswith(f"{provider}/")]
+        tried = [c for name, c in tuple(self._circuits.items()) if name.startswith(f"{provider}/")]
         return bool(tried) and all((c.open_until_s or 0.0) > now_s for c in tried)
 
 
@@ -88,7 +91,11 @@ def breaker(health: Health) -> Layer:
                     f"{target.name} rests after repeated failures", retry_after_s=wait_s
                 )
 
+            probe = circuit.open_until_s is not None
+
             def learn(outcome: Outcome | None, error: BaseException | None) -> None:
+                if circuit.open_until_s is not None and not probe:
+                    return
                 if outcome == "complete":
                     circuit.succeed()
                 elif (

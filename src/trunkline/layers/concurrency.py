@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections import deque
+from collections import OrderedDict
 
 from trunkline.clock import Clock
 from trunkline.errors import Overloaded
@@ -20,7 +20,7 @@ class Slots:
 
     def __init__(self, size: int) -> None:
         self.free = size
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
 
     async def take(self, clock: Clock, name: str) -> None:
         """Take a slot, waiting if there is none.
@@ -32,7 +32,7 @@ class Slots:
             self.free -= 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        self._waiting[turn] = None
         late = Overloaded(f"{name} had no free slot for {_LONGEST_WAIT_S:g} s", retry_after_s=1.0)
 
         def give_up() -> None:
@@ -43,6 +43,7 @@ class Slots:
         try:
             await turn
         except BaseException:
+            self._waiting.pop(turn, None)
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.give()  # the slot came in the moment of our cancellation
             raise
@@ -52,7 +53,7 @@ class Slots:
     def give(self) -> None:
         """Give a slot back: to the next that waits, else to whoever comes."""
         while self._waiting:
-            turn = self._waiting.popleft()
+            turn, _ = self._waiting.popitem(last=False)
             if not turn.done():
                 turn.set_result(None)
                 return

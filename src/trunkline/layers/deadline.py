@@ -15,52 +15,34 @@ from trunkline.types import Call
 def call_deadline(clock: Clock) -> Layer:
     """Bound a call that carries `timeout_s`, over all its attempts and to the end of its stream."""
 
-    def limit(call: Call) -> tuple[float | None, Callable[[], TrunklineError]]:
-        return call.timeout_s, lambda: DeadlineExceeded(
-            f"the call did not end within its {call.timeout_s:g} s"
-        )
+    def late(call: Call) -> TrunklineError:
+        return DeadlineExceeded(f"the call did not end within its {call.timeout_s:g} s")
 
-    return _deadline(clock, limit)
+    def layer(inner: Service) -> Service:
+        async def service(call: Call) -> Reply:
+            if call.timeout_s is None:
+                return await inner(call)
+            return await _Watch(call, late).over(inner, clock, call.timeout_s)
+
+        return service
+
+    return layer
 
 
 def attempt_deadline(clock: Clock) -> Layer:
-    """Bound each attempt by its deployment's `timeout`."""
+    """Bound each attempt by its deployment's `timeout_s`."""
 
-    def limit(call: Call) -> tuple[float | None, Callable[[], TrunklineError]]:
+    def late(call: Call) -> TrunklineError:
         target = call.target
         assert target is not None
-        timeout_s = target.limits.timeout_s
-        return timeout_s, lambda: AttemptTimeout(
-            f"{target.name} did not finish its answer within {timeout_s:g} s"
+        return AttemptTimeout(
+            f"{target.name} did not finish its answer within {target.limits.timeout_s:g} s"
         )
 
-    return _deadline(clock, limit)
-
-
-def _deadline(
-    clock: Clock, limit: Callable[[Call], tuple[float | None, Callable[[], TrunklineError]]]
-) -> Layer:
     def layer(inner: Service) -> Service:
         async def service(call: Call) -> Reply:
-            timeout_s, late = limit(call)
-            if timeout_s is None:
-                return await inner(call)
-            watch = _Watch(asyncio.current_task(), late)
-            timer = clock.call_later(timeout_s, watch.fire)
-            try:
-                reply = await inner(call)
-            except BaseException as error:
-                timer.cancel()
-                if watch.claims(error):
-                    raise late() from None
-                raise
-            if watch.fired:  # between the last await and here
-                watch.claims(None)
-                reply.abort(late())
-                raise late()
-            watch.reply = reply
-            reply.on_close(lambda reply: timer.cancel())
-            return reply
+            assert call.target is not None
+            return await _Watch(call, late).over(inner, clock, call.target.limits.timeout_s)
 
         return service
 
@@ -70,22 +52,40 @@ def _deadline(
 class _Watch:
     """What a timer must end: the task that waits for the reply, then the reply."""
 
-    __slots__ = ("already", "fired", "late", "reply", "task")
+    __slots__ = ("already", "call", "fired", "late", "reply", "task")
 
-    def __init__(
-        self, task: asyncio.Task[object] | None, late: Callable[[], TrunklineError]
-    ) -> None:
-        self.task = task
+    def __init__(self, call: Call, late: Callable[[Call], TrunklineError]) -> None:
+        self.call = call
+        self.late = late
+        self.task = task = asyncio.current_task()
         self.already = task.cancelling() if task is not None else 0
         """Requests to cancel the task that were there before us."""
-        self.late = late
         self.reply: Reply | None = None
         self.fired = False
+
+    async def over(self, inner: Service, clock: Clock, timeout_s: float) -> Reply:
+        """Make the call and watch it to the end of its answer."""
+        timer = clock.call_later(timeout_s, self.fire)
+        try:
+            reply = await inner(self.call)
+        except BaseException as error:
+            timer.cancel()
+            if self.claims(error):
+                raise self.late(self.call) from None
+            raise
+        if self.fired:  # somebody below swallowed the cancellation
+            self.claims(None)
+            late = self.late(self.call)
+            reply.abort(late)
+            raise late
+        self.reply = reply
+        reply.on_close(lambda reply: timer.cancel())
+        return reply
 
     def fire(self) -> None:
         self.fired = True
         if self.reply is not None:
-            self.reply.abort(self.late())
+            self.reply.abort(self.late(self.call))
         elif self.task is not None:
             self.task.cancel()
 

@@ -2,16 +2,17 @@
 
 What an attempt costs follows from how it went. Reported usage is exact. An answer that broke off,
 or did not say, is estimated from what was received. An attempt that never left, or that the
-provider refused, cost nothing.
+provider refused, cost nothing; one whose fate nobody knows is estimated as well.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from trunkline.accounting.price import cost, output_tokens_from_frames
+from msgspec.structs import replace
 
 from trunkline.accounting.estimate import Estimates
+from trunkline.accounting.price import cost, output_tokens_from_frames
 from trunkline.clock import Clock
 from trunkline.errors import InputError, ProviderError, code_of
 from trunkline.observability.redact import scrub
@@ -45,6 +46,7 @@ def meter(book: Book, estimates: Estimates, clock: Clock) -> Layer:
                 n=len(trail.attempts) + 1,
                 deployment=target.name,
                 started_ns=clock.now_ns(),
+                hold_nusd=hold.nusd or 0,
                 price_snapshot=target.price.snapshot if target.price else "",
             )
             started_s = clock.monotonic_s()
@@ -98,23 +100,22 @@ def _weigh(
     usage = reply.usage or Usage()
     whole = reply.outcome == "complete" or reply.finish is not None
     if reply.usage is not None and whole:
-        estimates.learn(target.name, usage.completion_tokens)
+        estimates.learn(target.name, usage.completion_tokens // call.body.choices)
         return usage, cost(usage, target.price)
     shown = output_tokens_from_frames(
         reply.shown_frames, reply.shown_bytes, reply.least_frame_bytes
     )
-    usage = Usage(
+    usage = replace(
+        usage,
         prompt_tokens=usage.prompt_tokens or estimates.prompt_tokens(call),
         completion_tokens=max(usage.completion_tokens, shown),
-        cache_read_tokens=usage.cache_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
     )
     return usage, cost(usage, target.price, estimated=True)
 
 
 def _may_be_billed(error: BaseException | None) -> bool:
     if isinstance(error, ProviderError):
-        return error.sent and error.upstream_status is None
+        return error.sent and (error.upstream_status or 200) < 300
     return not isinstance(error, InputError)
 
 

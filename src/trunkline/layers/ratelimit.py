@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from trunkline.accounting.estimate import Estimates
 from trunkline.clock import Clock
-from trunkline.errors import RateLimited
+from trunkline.errors import LocalRefusal, RateLimited
 from trunkline.reply import Reply
 from trunkline.service import Layer, Service
 from trunkline.types import Call, Deployment
 
 _MINUTE_S = 60.0
+_ROUNDING = 1e-6
 
 
 class Bucket:
@@ -27,7 +28,8 @@ class Bucket:
         rate = self.per_minute / _MINUTE_S
         self._left = min(float(self.per_minute), self._left + (now_s - self._at_s) * rate)
         self._at_s = now_s
-        return max(0.0, (min(units, self.per_minute) - self._left) / rate)
+        short = min(units, self.per_minute) - self._left
+        return short / rate if short > _ROUNDING else 0.0
 
     def take(self, units: float) -> None:
         """Take `units`; negative gives back. The level may go below zero and is paid off later."""
@@ -50,9 +52,8 @@ class Limiter:
         """
         now_s = self._clock.monotonic_s()
         limits = target.limits
-        tokens = self._estimates.prompt_tokens(call) + self._estimates.output_tokens(
-            target.name, call.body.max_output_tokens
-        )
+        estimates = self._estimates
+        tokens = estimates.prompt_tokens(call) + estimates.output_tokens(call, target.name)
         wanted = (
             ("requests", limits.requests_per_minute, 1),
             ("tokens", limits.tokens_per_minute, tokens),
@@ -73,15 +74,17 @@ class Limiter:
             bucket.take(units)
         return tokens
 
-    def correct(self, target: Deployment, reserved_tokens: int, used_tokens: int) -> None:
-        """Replace the estimate by what was used."""
-        if (bucket := self._buckets.get((target.provider, "tokens"))) is not None:
-            bucket.take(used_tokens - reserved_tokens)
+    def give_back(self, target: Deployment, tokens: int, requests: int = 0) -> None:
+        """Give back what was reserved and not used; negative takes what was used beyond."""
+        for unit, units in (("tokens", tokens), ("requests", requests)):
+            if (bucket := self._buckets.get((target.provider, unit))) is not None:
+                bucket.take(-units)
 
     def _bucket(self, provider: str, unit: str, per_minute: int, now_s: float) -> Bucket:
         bucket = self._buckets.get((provider, unit))
-        if bucket is None or bucket.per_minute != per_minute:
+        if bucket is None:
             bucket = self._buckets[provider, unit] = Bucket(per_minute, now_s)
+        bucket.per_minute = per_minute  # a new configuration may say otherwise
         return bucket
 
 
@@ -98,13 +101,14 @@ def ratelimit(limiter: Limiter) -> Layer:
             reserved = limiter.reserve(call, target)
             try:
                 reply = await inner(call)
-            except BaseException:
-                limiter.correct(target, reserved, 0)
+            except BaseException as error:
+                sent = not isinstance(error, LocalRefusal)
+                limiter.give_back(target, reserved, requests=0 if sent else 1)
                 raise
 
             def correct(reply: Reply) -> None:
                 if reply.usage is not None:
-                    limiter.correct(target, reserved, reply.usage.total_tokens)
+                    limiter.give_back(target, reserved - reply.usage.total_tokens)
 
             reply.on_close(correct)
             return reply

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
-from trunkline.routing.plan import Candidate
 
 from trunkline.errors import AllProvidersUnavailable, TrunklineError
 from trunkline.reply import Reply
+from trunkline.routing.plan import Candidate
 from trunkline.service import Layer, Service
 from trunkline.types import Call
 
@@ -17,7 +18,8 @@ def route(plan: Callable[[Call], Sequence[Candidate]]) -> Layer:
     """Send the call to the first candidate of `plan(call)` that does not fail over.
 
     A lone candidate's error is raised as it is. When several failed, the error is
-    `AllProvidersUnavailable` with every cause, unless we ourselves refused all of them alike.
+    `AllProvidersUnavailable` with every cause, unless all of them were refused alike, by us or for
+    the same fault of the caller: then it is the refusal that ends first.
     """
 
     def layer(inner: Service) -> Service:
@@ -47,12 +49,18 @@ def route(plan: Callable[[Call], Sequence[Candidate]]) -> Layer:
 
 
 def _verdict(causes: list[tuple[str, TrunklineError]]) -> TrunklineError:
-    last = causes[-1][1]
-    if len({type(error) for _, error in causes}) == 1 and (
-        len(causes) == 1 or last.fault in {"nobody", "caller"}
+    if not causes:
+        return AllProvidersUnavailable("there is no deployment to ask")
+    first = min((error for _, error in causes), key=_wait_s)
+    if len(causes) == 1 or (
+        len({type(error) for _, error in causes}) == 1 and first.fault in {"nobody", "caller"}
     ):
-        return last
+        return first
     said = "; ".join(f"{name}: {error.message}" for name, error in causes)
     verdict = AllProvidersUnavailable(f"all providers unavailable ({said})", tuple(causes))
-    verdict.__cause__ = last
+    verdict.__cause__ = causes[-1][1]
     return verdict
+
+
+def _wait_s(error: TrunklineError) -> float:
+    return math.inf if error.retry_after_s is None else error.retry_after_s

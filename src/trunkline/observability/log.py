@@ -7,9 +7,12 @@ application configures logging. Prompts and answers are never logged, every text
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -22,14 +25,24 @@ logger = logging.getLogger("trunkline")
 logger.addHandler(logging.NullHandler())
 
 _MOST_WAITING = 100_000
+_logs: weakref.WeakSet[EventLog] = weakref.WeakSet()
 
 
 class EventLog:
     """Events waiting to be rendered; `drain()` is called by whoever has time."""
 
     def __init__(self) -> None:
+        self._begin_life()
+        _logs.add(self)
+
+    def _begin_life(self) -> None:
         self._waiting: deque[tuple[float, int, str, Any]] = deque(maxlen=_MOST_WAITING)
-        self._draining = threading.Lock()
+        self._draining = threading.RLock()  # a handler may cause an event itself
+
+    def renew(self) -> None:
+        """Forget, in a forked child, what the parent has yet to render."""
+        self._waiting.clear()
+        self._draining = threading.RLock()
 
     def asked(self, call: Call) -> None:
         """A call came in."""
@@ -66,7 +79,16 @@ class EventLog:
                     logger.name, level, "trunkline", 0, message, (), None, extra=_safe(fields)
                 )
                 record.created = at_s
-                logger.handle(record)
+                with contextlib.suppress(Exception):  # a broken handler must not break calls
+                    logger.handle(record)
+
+
+def _after_fork_in_child() -> None:
+    for log in _logs:
+        log._begin_life()  # the parent renders its own events, and its lock may be taken
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _request_fields(call: Call) -> dict[str, Any]:

@@ -78,10 +78,8 @@ class Planner:
         if model in config.groups:
             return self._of_group(model)
         prefix, _, rest = model.partition("/")
-        if rest and prefix in config.providers:
-            return self._along_chain(config.providers[prefix], model)
-        if rest and prefix in config.disabled:
-            self._provider(prefix)
+        if rest and (prefix in config.providers or prefix in config.disabled):
+            return self._along_chain(self._provider(prefix), model)
         return self._along_chain(self._who_has(model), model)
 
     def _provider(self, name: str) -> Provider:

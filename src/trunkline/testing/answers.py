@@ -2,7 +2,7 @@
 
 An `Answer` is a value. The four makers are `Json`, `Sse`, `Status` and `Raw`; the methods of any
 answer return a copy that misbehaves: `cut_after`, `reset_after`, `hang_after`, `slow`, `late`,
-`split`, `closing`. Sizes count bytes of the body as written, chunk framing included.
+`split`, `closing`, `unread`. Sizes count bytes of the body as written, chunk framing included.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Answer:
     """One answer, ready for the wire; made by the functions and subclasses of this module."""
 
     early = False
-    """Whether it happens before the request is read."""
+    """Whether it happens before the request is read; see `unread`."""
     delay_s = 0.0
     """Waited before each piece of the body."""
     late_s = 0.0
@@ -71,6 +71,10 @@ class Answer:
             pieces.append(wire[start : start + size])
             start += size
         return self._with(head=b"", body=tuple(pieces))
+
+    def unread(self) -> Self:
+        """Do it as soon as a client connects or says its first byte, the request unread."""
+        return self._with(early=True)
 
     def _with(self, **changes: object) -> Self:
         changed = copy.copy(self)
@@ -147,14 +151,14 @@ def hang() -> Answer:
     return Raw(end="hang")
 
 
-def reset(*, early: bool = False) -> Answer:
-    """Reset the connection (RST) after the request was read; `early`: before."""
-    return Raw(end="reset")._with(early=early)
+def reset() -> Answer:
+    """Read the request and reset the connection (RST)."""
+    return Raw(end="reset")
 
 
-def hang_up(*, early: bool = False) -> Answer:
-    """Close the connection without an answer after the request was read; `early`: before."""
-    return Raw(end="close")._with(early=early)
+def hang_up() -> Answer:
+    """Read the request and close the connection without an answer."""
+    return Raw(end="close")
 
 
 def replay(record: Mapping[str, Any]) -> Answer:

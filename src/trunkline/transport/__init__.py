@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from trunkline.clock import Clock
 from trunkline.dialects import Dialect, load
-from trunkline.errors import BadAnswer, ConnectionLost, ProviderError
+from trunkline.errors import BadAnswer, ConnectFailed, ConnectionLost, ProviderError
 from trunkline.observability.redact import scrub
 from trunkline.reply import Reply
 from trunkline.transport.pools import Pools
@@ -48,9 +48,10 @@ class Transport:
         outgoing = dialect.encode(call, deployment)
         if call.trail is not None:
             call.trail.dropped = outgoing.dropped
+        client = await self._pools.client()  # imports the library at first; no provider's fault
         watch = Watch(self._clock, deployment.limits)
         try:
-            exchange = await self._start(outgoing, watch)
+            exchange = await _start(client, outgoing, watch)
             source = WireSource(exchange, watch, dialect, deployment)
             try:
                 if not 200 <= exchange.status < 300:
@@ -68,32 +69,42 @@ class Transport:
         """Close the connections of the running loop. Other loops close theirs as they end."""
         await self._pools.close()
 
-    async def _start(self, outgoing: Outgoing, watch: Watch) -> Exchange:
-        """Send the request and return its exchange with the head of an answer.
 
-        A kept connection may turn out to have been closed by the server in the meantime. Only if
-        it had served before and not one byte of an answer came, the request is sent once more, on
-        a new connection: a server that closed while idle never saw it.
-        Source: https://www.rfc-editor.org/rfc/rfc9110#section-9.2.2 (2026-11-20)
-        """
-        client = await self._pools.client()
-        fresh = False
-        while True:
-            exchange = await client.open(
-                outgoing, connect_timeout_s=watch.connect_timeout_s, fresh=fresh
-            )
-            try:
-                watch.follow(exchange)
-                await exchange.start()
-            except BaseException as error:
-                watch.stop()
-                exchange.close()
-                stale = exchange.reused and not exchange.heard
-                if stale and isinstance(error, ConnectionLost):
-                    fresh = True
-                    continue
-                raise
-            return exchange
+async def _start(client: HttpClient, outgoing: Outgoing, watch: Watch) -> Exchange:
+    """Send the request and return its exchange with the head of an answer.
+
+    A kept connection may turn out to have been closed by the server in the meantime. Only if
+    it had served before and not one byte of an answer came, the request is sent once more, on
+    a new connection: a server that closed while idle never saw it.
+    Source: https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1 (2026-11-20)
+    """
+    exchange = await client.open(outgoing, connect_timeout_s=watch.connect_timeout_s)
+    try:
+        await _begin(exchange, watch)
+        return exchange
+    except (ConnectionLost, ConnectFailed) as error:
+        if exchange.heard or not exchange.reused:
+            raise
+        lost = error
+    try:
+        exchange = await client.open(
+            outgoing, connect_timeout_s=watch.connect_timeout_s, fresh=True
+        )
+        await _begin(exchange, watch)
+    except ProviderError as error:
+        error.sent = error.sent or lost.sent
+        raise
+    return exchange
+
+
+async def _begin(exchange: Exchange, watch: Watch) -> None:
+    watch.follow(exchange)
+    try:
+        await exchange.start()
+    except BaseException:
+        watch.stop()
+        exchange.close()
+        raise
 
 
 async def _refusal(exchange: Exchange, watch: Watch, dialect: Dialect) -> ProviderError:

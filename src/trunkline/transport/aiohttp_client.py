@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 from aiohttp import (
@@ -42,8 +42,8 @@ from trunkline.observability.redact import scrub
 from trunkline.transport.address import Address
 from trunkline.types import Outgoing
 
-KEEP_ALIVE_S = 15.0
-"""How long an idle connection is kept; most servers close theirs after 60 s or more."""
+KEEP_ALIVE_S = 55.0
+"""How long an idle connection is kept: less than the 60 s of common load balancers."""
 READ_BYTES = 256 * 1024
 ONE_WRITE_BYTES = 64 * 1024
 """Bodies up to this size leave in one piece with their head."""
@@ -56,7 +56,7 @@ class _Handler(ResponseHandler):
     served = False
     """It has carried a request before."""
     heard = False
-    """Something came back since the last request."""
+    """Something came back since the last request, or since it was put into the pool."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, standing: WeakSet[_Handler]) -> None:
         super().__init__(loop)
@@ -86,7 +86,8 @@ class AiohttpClient:
         self._loop = asyncio.get_running_loop()
         self._standing: WeakSet[_Handler] = WeakSet()
         self._connector = TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
-        self._connector._factory = partial[ResponseHandler](_Handler, self._loop, self._standing)
+        factory = partial(_Handler, self._loop, self._standing)
+        self._connector._factory = cast("partial[ResponseHandler]", factory)
         self._addresses: dict[str, _RoutedAddress] = {}
 
     async def open(
@@ -107,7 +108,8 @@ class AiohttpClient:
                 connection = await self._connector.connect(address.route, [], timeout)
                 handler = connection.protocol
                 assert isinstance(handler, _Handler)
-                if not (fresh and handler.served):
+                # What a server says unasked would be taken for the answer to our request.
+                if not (handler.served and (fresh or handler.heard)):
                     break
                 connection.close()
         except TimeoutError as error:
@@ -182,7 +184,7 @@ class AiohttpExchange:
         """Send the request and wait for the head of the answer."""
         handler = self._handler
         if not handler.is_connected():
-            raise ConnectionLost("the connection was closed before the request", sent=False)
+            raise ConnectFailed("the connection was closed before the request", sent=False)
         assert handler.transport is not None
         handler.set_response_params(read_until_eof=True, read_bufsize=READ_BYTES)
         if len(self._body) <= ONE_WRITE_BYTES:
@@ -195,6 +197,8 @@ class AiohttpExchange:
             message, payload = await handler.read()
             while 100 <= message.code < 200 and message.code != 101:
                 message, payload = await handler.read()
+        except ProviderError:
+            raise
         except Exception as error:
             raise self._explain(error) from error
         self.status = message.code
@@ -207,6 +211,8 @@ class AiohttpExchange:
         assert self._payload is not None
         try:
             chunk = await self._payload.readany()
+        except ProviderError:
+            raise
         except Exception as error:
             raise self._explain(error) from error
         if not chunk and self._until_close and isinstance(self._handler.exception(), ClientOSError):
@@ -233,6 +239,7 @@ class AiohttpExchange:
     def _let_go(self, connection: Connection) -> None:
         transport = connection.transport
         if self.ended and transport is not None and not transport.get_write_buffer_size():
+            self._handler.heard = False
             connection.release()
         else:
             # Not close(): under TLS that would wait for the peer's goodbye, and the peer would
@@ -242,8 +249,6 @@ class AiohttpExchange:
 
     def _explain(self, error: Exception) -> ProviderError:
         """Say in the words of our tree what broke the answer off."""
-        if isinstance(error, ProviderError):
-            return error
         lost = self._handler.exception()
         if isinstance(error, ClientPayloadError):
             if isinstance(lost, ClientOSError):
@@ -255,7 +260,7 @@ class AiohttpExchange:
             return BadAnswer("the answer is not valid HTTP")
         if isinstance(error, ServerDisconnectedError | EofStream):
             return ConnectionLost("the connection was closed before an answer")
-        return ConnectionLost(f"the connection broke before an answer: {scrub(error, 200)}")
+        return ConnectionLost(f"the connection broke: {scrub(error, 200)}")
 
 
 def _connect_failed(error: Exception, host: str) -> ProviderError:

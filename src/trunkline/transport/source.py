@@ -42,24 +42,38 @@ class WireSource:
         """
         first = await self._read_first()
         if not _is_stream(first, self._exchange.headers.get("content-type", "")):
-            self._watch.begin()
+            if not self._exchange.ended:
+                self._watch.begin()
             body = await read_body(self._exchange, self._watch, first)
             self.close()  # it was read to its end, so the connection may serve another call now
             return [self._dialect.decode(body, self._memo)]
         self._blocks = iter(self._splitter.feed(first))
         frames: list[Frame] = []
         while not frames or not frames[-1].mark & _BEGUN:
-            frame = await self._next()
+            frame = await self.next()
             if frame is None:
                 raise Truncated("the answer stopped before its end")
             frames.append(frame)
-        self._watch.begin()
+        if not self._exchange.ended:
+            self._watch.begin()
         return frames
 
     async def next(self) -> Frame | None:
         """Return the next frame, None when the body ended without an end of the answer."""
         try:
-            return await self._next()
+            while True:
+                for block in self._blocks:
+                    frame = self._dialect.decode_frame(block, self._memo)
+                    if frame.mark & Mark.TERMINAL:
+                        await self._catch_end()
+                    return frame
+                if self._ended:
+                    # Not every provider says [DONE]: a finish reason and the end of the body do.
+                    return Frame(b"", Mark.TERMINAL, events=()) if self._memo.finished else None
+                self._watch.waiting_s = self._watch.now_s()
+                chunk = await self._exchange.read()
+                self._watch.waiting_s = None
+                self._blocks = iter(self._splitter.feed(chunk) if chunk else self._end())
         except ProviderError as error:
             name_blame(error, self._deployment)
             raise
@@ -72,25 +86,11 @@ class WireSource:
     async def wait_closed(self) -> None:
         """Return: `close` leaves nothing to finish."""
 
-    async def _next(self) -> Frame | None:
-        while True:
-            for block in self._blocks:
-                frame = self._dialect.decode_frame(block, self._memo)
-                if frame.mark & Mark.TERMINAL:
-                    await self._catch_end()
-                return frame
-            if self._ended:
-                # Not every provider says [DONE]: a finish reason and the end of the body do too.
-                return Frame(b"", Mark.TERMINAL, events=()) if self._memo.finished else None
-            self._watch.waiting()
-            chunk = await self._exchange.read()
-            self._watch.served()
-            if chunk:
-                self._blocks = iter(self._splitter.feed(chunk))
-            else:
-                self._ended = True
-                last = self._splitter.rest()
-                self._blocks = iter((last,) if last.strip() else ())
+    def _end(self) -> list[bytes]:
+        """Return the last event of the body, which may lack its blank line."""
+        self._ended = True
+        last = self._splitter.rest()
+        return [last] if last.strip() else []
 
     async def _catch_end(self) -> None:
         """Let the end of the body in, if it is here already, so that the connection can serve on.
@@ -126,9 +126,9 @@ async def read_body(
     """
     pieces, size = [first], len(first)
     while size <= max_bytes:
-        watch.waiting()
+        watch.waiting_s = watch.now_s()
         chunk = await exchange.read()
-        watch.served()
+        watch.waiting_s = None
         if not chunk:
             return b"".join(pieces)
         pieces.append(chunk)
@@ -152,7 +152,7 @@ def _is_stream(first: bytes, content_type: str) -> bool:
     The first byte cannot lie where content types do: no event begins like JSON or HTML, no JSON
     begins like a field of an event (data, event, id, retry, or a comment).
     """
-    start = first.lstrip()[:1]
+    start = first.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if start in b"{[<":
         return False
     return start in b"deir:" or content_type.startswith(_EVENT_STREAM)

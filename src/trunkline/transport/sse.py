@@ -46,10 +46,13 @@ class SseSplitter:
             self._held.clear()
         if b"\r" in chunk:
             blocks, rest = _split(chunk)
+        elif chunk.endswith(b"\n\n") and chunk.find(b"\n\n") == len(chunk) - 2:
+            return [chunk]  # the usual case: one event per read
         else:
             *bare, rest = chunk.split(b"\n\n")
             blocks = [block + b"\n\n" for block in bare]
-        self._hold(rest)
+        if rest:
+            self._hold(rest)
         return blocks
 
     def rest(self) -> bytes:

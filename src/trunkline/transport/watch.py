@@ -19,7 +19,16 @@ class Watch:
     minutes), after that only `idle_timeout_s`, and only while somebody reads.
     """
 
-    __slots__ = ("_begun", "_clock", "_exchange", "_first_due_s", "_limits", "_timer", "_waiting_s")
+    __slots__ = (
+        "_begun",
+        "_clock",
+        "_exchange",
+        "_first_due_s",
+        "_limits",
+        "_timer",
+        "now_s",
+        "waiting_s",
+    )
 
     def __init__(self, clock: Clock, limits: Limits) -> None:
         self._clock = clock
@@ -29,14 +38,16 @@ class Watch:
         self._exchange: Exchange | None = None
         self._timer: Timer | None = None
         self._begun = False
-        self._waiting_s: float | None = None
+        self.now_s = clock.monotonic_s
+        self.waiting_s: float | None = None
+        """Since when a reader waits for more; readers set it, as a call per chunk would cost."""
 
     @property
     def connect_timeout_s(self) -> float:
         """What is left for connecting; a first token cannot come before a connection."""
         if self._first_due_s is None:
             return self._limits.connect_timeout_s
-        left_s = self._first_due_s - self._clock.monotonic_s()
+        left_s = self._first_due_s - self.now_s()
         return min(self._limits.connect_timeout_s, max(left_s, 0.001))
 
     def follow(self, exchange: Exchange) -> None:
@@ -44,7 +55,7 @@ class Watch:
         self.stop()
         self._exchange = exchange
         if self._first_due_s is not None:
-            self._arm(self._first_due_s - self._clock.monotonic_s())
+            self._arm(self._first_due_s - self.now_s())
 
     def begin(self) -> None:
         """The answer has begun: from now on only silence counts."""
@@ -52,14 +63,6 @@ class Watch:
             self._begun = True
             self.stop()
             self._arm(self._limits.idle_timeout_s)
-
-    def waiting(self) -> None:
-        """A reader begins to wait."""
-        self._waiting_s = self._clock.monotonic_s()
-
-    def served(self) -> None:
-        """The reader has got something."""
-        self._waiting_s = None
 
     def stop(self) -> None:
         """Forget the timer; safe to repeat."""
@@ -72,20 +75,16 @@ class Watch:
 
     def _fire(self) -> None:
         self._timer = None
+        now_s = self.now_s()
+        limits = self._limits
+        error: ProviderError
         if not self._begun:
-            self._fail(
-                FirstTokenTimeout(f"no first token within {self._limits.first_token_timeout_s:g} s")
-            )
-            return
-        now_s = self._clock.monotonic_s()
-        due_s = self._limits.idle_timeout_s + (
-            now_s if self._waiting_s is None else self._waiting_s
-        )
-        if now_s < due_s:
-            self._arm(due_s - now_s)
+            error = FirstTokenTimeout(f"no first token within {limits.first_token_timeout_s:g} s")
         else:
-            self._fail(IdleTimeout(f"silent for {self._limits.idle_timeout_s:g} s"))
-
-    def _fail(self, error: ProviderError) -> None:
+            since_s = now_s if self.waiting_s is None else self.waiting_s
+            if now_s < since_s + limits.idle_timeout_s:
+                self._arm(since_s + limits.idle_timeout_s - now_s)
+                return
+            error = IdleTimeout(f"silent for {limits.idle_timeout_s:g} s")
         assert self._exchange is not None
         self._exchange.fail(error)

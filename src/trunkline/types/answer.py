@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -113,8 +112,11 @@ class Finish(Event, frozen=True):
     raw: str | None = None
 
 
-class Mark(enum.IntFlag):
-    """What is known of a frame without decoding it."""
+class Mark:
+    """What is known of a frame without decoding it: bits of an int.
+
+    Not an enum: every frame is tested several times, and `&` of an `IntFlag` costs a microsecond.
+    """
 
     NONE = 0
     SHOWN = 1

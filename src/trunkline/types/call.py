@@ -107,11 +107,18 @@ class Trail(Struct, kw_only=True):
     @property
     def cost(self) -> Cost:
         """The sum over all attempts; unknown if any billed attempt is unknown."""
-        costs = [attempt.cost for attempt in self.attempts]
-        if any(cost.nusd is None for cost in costs):
-            return Cost(None, "unknown")
-        state: CostState = "estimated" if any(c.state == "estimated" for c in costs) else "exact"
-        return Cost(sum(cost.nusd or 0 for cost in costs), state)
+        if len(self.attempts) == 1:
+            return self.attempts[0].cost
+        nusd = 0
+        state: CostState = "exact"
+        for attempt in self.attempts:
+            cost = attempt.cost
+            if cost.nusd is None:
+                return Cost(None, "unknown")
+            nusd += cost.nusd
+            if cost.state == "estimated":
+                state = "estimated"
+        return Cost(nusd, state)
 
 
 class Quote(Struct, frozen=True):

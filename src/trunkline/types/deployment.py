@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from msgspec import Struct
 
 from trunkline.types.prompt import Need
@@ -21,6 +23,9 @@ class Secret:
 
     def __repr__(self) -> str:
         return "Secret('***')"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Secret is not pickled or copied; hand on where it comes from")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and other._value == self._value
@@ -47,6 +52,8 @@ class Price(Struct, frozen=True, kw_only=True):
     tokens is exceeded."""
     snapshot: str = ""
     """Where and when this price was read, kept on every row."""
+    configured: bool = False
+    """Set by the user; it then counts for more than what a provider reports."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
 from msgspec import Raw, Struct
 from msgspec.json import encode as _json
 
-from trunkline.types.message import Audio, File, Image, Message, Part
+from trunkline.types.message import AnyPart, Audio, File, Image, Message, Part, ToolResult
 
 Need = Literal["tools", "images", "audio", "files", "schema", "reasoning"]
 
@@ -73,6 +73,14 @@ class Prompt(Struct, frozen=True, kw_only=True, dict=True):
         """How many messages are sent."""
         return len(self.messages)
 
+    def parts(self) -> Iterator[AnyPart]:
+        """Yield every part that is sent, those inside tool results too."""
+        for message in self.messages:
+            for part in message.parts:
+                yield part
+                if isinstance(part, ToolResult):
+                    yield from part.parts
+
     @cached_property
     def size_bytes(self) -> int:
         """Size as JSON; an upper bound of the prompt tokens of text."""
@@ -82,7 +90,7 @@ class Prompt(Struct, frozen=True, kw_only=True, dict=True):
     def needs(self) -> frozenset[Need]:
         """What a deployment must be able to do to take this."""
         kinds: dict[type[Part], Need] = {Image: "images", Audio: "audio", File: "files"}
-        needs = {kinds[type(p)] for m in self.messages for p in m.parts if type(p) in kinds}
+        needs = {kinds[type(part)] for part in self.parts() if type(part) in kinds}
         if self.tools:
             needs.add("tools")
         if self.output_format and self.output_format.schema is not None:

@@ -28,7 +28,7 @@ from collections.abc import AsyncGenerator
 
 from msgspec.structs import replace
 
-from trunkline.backends import begin, chat_of
+from trunkline.backends import begin
 from trunkline.backends.demo.turn import FAILURES, MIDWAY, Turn
 from trunkline.clock import Clock
 from trunkline.errors import ConnectionLost
@@ -56,8 +56,8 @@ class Demo:
             InputError: a `/demo` line or a schema cannot be read.
             ProviderError: a `/demo fail` line asked for it.
         """
-        chat, deployment = chat_of(call)
-        turn = Turn(chat.prompt, chat.body.max_output_tokens)
+        assert call.target is not None
+        turn = Turn(call.prompt, call.body.max_output_tokens)
         fail = turn.orders.fail
         if fail in FAILURES:
             raise FAILURES[fail](
@@ -65,7 +65,7 @@ class Demo:
                 upstream_status=int(fail) if fail.isdecimal() else None,
                 retry_after_s=1.0 if fail == "429" else None,
             )
-        return await begin(self._frames(turn), deployment)
+        return await begin(self._frames(turn), call.target)
 
     async def _frames(self, turn: Turn) -> AsyncGenerator[Frame, None]:
         orders, choices = turn.orders, range(turn.prompt.choices)

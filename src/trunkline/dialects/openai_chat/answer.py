@@ -31,6 +31,7 @@ _SHOWN, _USAGE, _FINISH, _TERMINAL = (
     int(mark) for mark in (Mark.SHOWN, Mark.USAGE, Mark.FINISH, Mark.TERMINAL)
 )
 _QUIET = (Started, Extra)
+_WEIGHTY = re.compile(rb'"(?:finish_reason|usage|tool_calls|error)"(?!:null)')
 _LINES = re.compile(rb"\r\n|\n|\r")
 
 
@@ -61,20 +62,11 @@ def decode_frame(raw: bytes, memo: Memo) -> Frame:
     if (
         raw.startswith(b"data: {")
         and raw.endswith((b"}\n\n", b"}\r\n\r\n"))
-        and len(raw) - raw.find(b"\n") <= 3  # one line
-        and _all_null(raw, b'"finish_reason"')
-        and _all_null(raw, b'"usage"')
-        and _all_null(raw, b'"tool_calls"')
-        and b'"error"' not in raw
+        and not _WEIGHTY.search(raw)
         and _has_words(raw)
     ):
         return Frame(raw, _SHOWN, _decode_lazily, memo)
     return _decode_now(raw, memo)
-
-
-def _all_null(raw: bytes, key: bytes) -> bool:
-    found = raw.count(key)
-    return not found or found == raw.count(key + b":null")
 
 
 def _has_words(raw: bytes) -> bool:
@@ -82,16 +74,17 @@ def _has_words(raw: bytes) -> bool:
     for opening in (b'"content":"', b'"reasoning_content":"', b'"reasoning":"'):
         at = raw.find(opening)
         if at >= 0 and raw[at + len(opening)] != 0x22:
-            return b'"choices":[{' in raw
+            return True
     return False
 
 
 def _decode_lazily(raw: bytes, memo: Memo) -> tuple[Event, ...]:
-    return _understood(_load(raw[6:]), raw, memo)
+    payload = raw[6:] if raw.count(b"\n") == 2 else unframed(raw)[1]
+    return _understood(_load(payload), raw, memo)
 
 
 def _decode_now(raw: bytes, memo: Memo) -> Frame:
-    name, payload = _unframed(raw)
+    name, payload = unframed(raw)
     if not payload:
         return Frame(raw, 0, events=())
     if payload == b"[DONE]":
@@ -110,7 +103,7 @@ def _decode_now(raw: bytes, memo: Memo) -> Frame:
     return Frame(raw, mark, events=events)
 
 
-def _unframed(raw: bytes) -> tuple[bytes, bytes]:
+def unframed(raw: bytes) -> tuple[bytes, bytes]:
     """Return an event's name and its data, by the rules of server-sent events.
 
     Source: https://html.spec.whatwg.org/multipage/server-sent-events.html 2026-11-20

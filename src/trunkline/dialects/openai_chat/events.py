@@ -25,11 +25,14 @@ from trunkline.types import (
 )
 
 Json = dict[str, Any]
-_KNOWN = frozenset({"role", "content", "tool_calls", "refusal", "audio", "function_call"})
+_PLAIN = frozenset({"role", "content"})
+_KNOWN = _PLAIN | {"tool_calls", "refusal", "audio", "function_call"}
 _NOISE = frozenset({"padding", "obfuscation", "p", "index", "token_id", "channel"})
+_KNOWN_OR_NOISE = _KNOWN | _NOISE
 _CHOICE = frozenset(
     {
         *("index", "delta", "message", "text", "finish_reason", "native_finish_reason", "seed"),
+        "logprobs",
         *("matched_stop", "stop_reason", "token_ids", "obfuscation", "finish_details"),
     }
 )
@@ -80,19 +83,26 @@ def _choice(choice: Json, memo: Memo, *, whole: bool) -> Iterable[Event]:
     said = choice.get("message" if whole else "delta")
     if said is None:
         said = {"content": choice.get("text")}
-    yield from _reasoning(said, number)
+    plain = said.keys() <= _PLAIN
+    if not plain:
+        yield from _reasoning(said, number)
+    if extra := _unknown(said, choice):
+        yield Extra(choice=number, fields=extra)
     yield from _content(said.get("content"), number)
+    if not plain:
+        yield from _rest(said, number, memo, whole=whole)
+    reason = choice.get("finish_reason")
+    if reason or whole:
+        yield Finish(choice=number, reason=_reason(choice, number, memo), raw=reason)
+
+
+def _rest(said: Json, number: int, memo: Memo, *, whole: bool) -> Iterable[Event]:
     if refusal := said.get("refusal"):
         yield RefusalDelta(choice=number, text=refusal)
     if audio := said.get("audio"):
         known = {name: audio[name] for name in AudioDelta.__struct_fields__ if audio.get(name)}
         yield AudioDelta(choice=number, **known)
     yield from _calls(said, number, memo, whole=whole)
-    if extra := _unknown(said, choice):
-        yield Extra(choice=number, fields=extra)
-    reason = choice.get("finish_reason")
-    if reason or whole:
-        yield Finish(choice=number, reason=_reason(choice, number, memo), raw=reason)
 
 
 def _reason(choice: Json, number: int, memo: Memo) -> FinishReason:
@@ -214,12 +224,18 @@ def _index(call: Json, name: str | None, number: int, memo: Memo) -> int:
 
 def _unknown(said: Json, choice: Json) -> Json:
     """Return the fields of a message and of its choice that have no event of their own."""
-    extra = {}
-    if names := said.keys() - _KNOWN - _NOISE:
-        extra = {name: said[name] for name in names if said[name] not in (None, [], {}, "")}
-        for name in ("reasoning", "reasoning_content"):
-            if isinstance(extra.get(name), str):
-                del extra[name]
-    if names := choice.keys() - _CHOICE:
-        extra |= {name: choice[name] for name in names if choice[name] not in (None, [], {}, "")}
+    extra: Json = {}
+    for wire, known in ((said, _KNOWN_OR_NOISE), (choice, _CHOICE)):
+        if not wire.keys() <= known:
+            extra |= {name: wire[name] for name in wire.keys() - known if _says(wire, name)}
+    if logprobs := choice.get("logprobs"):
+        extra["logprobs"] = logprobs
     return extra
+
+
+def _says(wire: Json, name: str) -> bool:
+    """Whether a field carries anything that was not given as text already."""
+    value = wire[name]
+    if name in {"reasoning", "reasoning_content"}:
+        return not isinstance(value, str) and bool(value)
+    return value not in (None, "", [], {})

@@ -8,7 +8,7 @@ from typing import Any, cast
 from msgspec.json import encode as dump
 
 from trunkline.dialects.openai_chat.details import joined
-from trunkline.dialects.openai_chat.parts import parts_of
+from trunkline.dialects.openai_chat.parts import parts_of, rest
 from trunkline.errors import InputError
 from trunkline.types import (
     AnyPart,

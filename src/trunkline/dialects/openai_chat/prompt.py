@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from msgspec import DecodeError, Raw
 from msgspec.json import decode as load
@@ -11,7 +11,7 @@ from msgspec.json import decode as load
 from trunkline.dialects.openai_chat.messages import message_of
 from trunkline.dialects.openai_chat.parts import inside, rest
 from trunkline.errors import InputError
-from trunkline.types import OutputFormat, Prompt, Reasoning, Tool
+from trunkline.types import Message, OutputFormat, Prompt, Reasoning, Tool
 
 Json = dict[str, Any]
 _PLAIN = (
@@ -43,7 +43,7 @@ def parse(fields: Mapping[str, Raw]) -> Prompt:
     cap = left.pop("max_tokens", None)
     stop = left.pop("stop", ())
     return Prompt(
-        messages=tuple(message_of(m, f"messages[{i}]") for i, m in enumerate(messages)),
+        messages=tuple(_message(wire, f"messages[{i}]") for i, wire in enumerate(messages)),
         tools=tuple(tools),
         tool_choice=_tool_choice(left),
         output_format=_output_format(left),
@@ -57,6 +57,13 @@ def parse(fields: Mapping[str, Raw]) -> Prompt:
     )
 
 
+def _message(wire: Json, param: str) -> Message:
+    try:
+        return message_of(wire, param)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"'{param}' has a shape nobody knows: {error}", param=param) from None
+
+
 def _tool(wire: Json) -> Tool:
     kind = wire.get("type", "function")
     if kind == "function":
@@ -68,8 +75,7 @@ def _tool(wire: Json) -> Tool:
             strict=tool.strict,
             extra=tool.extra | rest(wire, "type", "function"),
         )
-    inner = wire.get(kind) if isinstance(wire.get(kind), dict) else {}
-    inner = cast("Json", inner)
+    inner: Json = wire[kind] if isinstance(wire.get(kind), dict) else {}
     return Tool(
         name=inner.get("name") or wire.get("name") or kind,
         description=inner.get("description"),
@@ -92,7 +98,8 @@ def _tool_choice(left: Json) -> str | None:
     """Take the choice of a tool; what the neutral words cannot say stays in `left`."""
     choice = left.pop("tool_choice", None) or left.pop("function_call", None)
     if isinstance(choice, dict):
-        named = choice.get(choice.get("type", ""), choice)
+        kind = choice.get("type")
+        named = choice.get(kind, choice) if isinstance(kind, str) else choice
         if isinstance(named, dict) and isinstance(named.get("name"), str):
             return f"tool:{named['name']}"
         left["tool_choice"] = choice

@@ -22,6 +22,9 @@ class _Part(Struct):
 class _Message(Struct):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Raw = Raw(b"null")
+    name: str | None = None
+    refusal: str | None = None
+    tool_calls: list[dict[str, Raw]] | None = None
     tool_call_id: str | None = None
 
 
@@ -65,6 +68,7 @@ _CHECKS: dict[str, _Text] = {
         Decoder(str | dict[str, Raw]),
         '"auto", "none", "required" or {"type": "function", "function": {"name": ...}}',
     ),
+    "function_call": (Decoder(str | dict[str, Raw]), '"auto", "none" or {"name": ...}'),
     "functions": (Decoder(list[_Function]), 'a list of {"name": ...}'),
     "parallel_tool_calls": _BOOL,
     "response_format": (Decoder(_Format), 'an object such as {"type": "json_object"}'),
@@ -105,12 +109,17 @@ def read(body: bytes) -> Chat:
         raise InputError(f"the request body must be a JSON object: {error}") from None
     except (DecodeError, RecursionError) as error:
         raise InputError(f"the request body is not valid JSON: {error}") from None
-    if b"null" in body:
-        fields = {name: raw for name, raw in fields.items() if bytes(raw) != b"null"}
+    fields = {name: raw for name, raw in fields.items() if bytes(raw) != b"null"}
     values = {
         name: _check(name, raw, *_CHECKS[name]) for name, raw in fields.items() if name in _CHECKS
     }
     count, needs = _check_messages(fields)
+    for index, tool in enumerate(values.get("tools", ())):
+        if tool.type == "function" and tool.function is None:
+            raise InputError(
+                f"'tools[{index}].function' is missing; write {_CHECKS['tools'][1]}",
+                param=f"tools[{index}].function",
+            )
     if values.get("tools") or values.get("functions"):
         needs.add("tools")
     wanted = values.get("response_format")

@@ -1,4 +1,4 @@
-"""Token arithmetic: every provider's `usage` object -> `Usage`.
+"""Token arithmetic: every provider's `usage` object -> `Usage`, and back.
 
 The rule of the family is total = prompt + completion, with cached inside prompt and reasoning
 inside completion. What deviates: xAI (and gateways before it) count reasoning outside completion,
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
-from trunkline.types import Usage
+from trunkline.types import Cost, Usage
 
 Json = Mapping[str, Any]
 _NONE: Json = {}
@@ -52,6 +52,30 @@ def usage_of(wire: Json, quirks: frozenset[str]) -> Usage:
         audio_output_tokens=min(spoken, completion),
         reported_cost_nusd=_cost_nusd(wire),
     )
+
+
+def spelled(usage: Usage, cost: Cost | None = None) -> dict[str, Any]:
+    """Return the `usage` object of an answer of ours, with what it cost if that was asked for."""
+    wire: dict[str, Any] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "audio_tokens": usage.audio_input_tokens,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.audio_output_tokens,
+        },
+    }
+    return wire if cost is None else wire | {"trunkline": spelled_cost(cost)}
+
+
+def spelled_cost(cost: Cost) -> dict[str, Any]:
+    """Return our extension of a `usage` object: what the answer cost, in nano-USD."""
+    return {"cost_nusd": cost.nusd, "cost_state": cost.state}
 
 
 def _cached(wire: Json, given: Json) -> int:

@@ -1,5 +1,151 @@
-from trunkline.dialects import Writer
+"""Answer a caller: relay frames of this dialect byte by byte, spell those of any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Raw
+from msgspec.json import Decoder
+from msgspec.json import decode as load
+from msgspec.json import encode as dump
+
+from trunkline.dialects.openai_chat.answer import unframed
+from trunkline.dialects.openai_chat.body import body_of
+from trunkline.dialects.openai_chat.chunks import DONE, Chunks, Head
+from trunkline.dialects.openai_chat.usage import spelled_cost
+from trunkline.errors import TrunklineError
+from trunkline.types import Chat, Cost, Frame, Mark, Wire
+
+_FIELDS = Decoder(dict[str, Raw])
+_SHOWN, _USAGE, _FINISH, _TERMINAL = (
+    int(mark) for mark in (Mark.SHOWN, Mark.USAGE, Mark.FINISH, Mark.TERMINAL)
+)
+_EDITED = _USAGE | _TERMINAL
 
 
-def write(chat, source):
-    raise NotImplementedError
+def write(chat: Chat, source: str) -> Writer:
+    """Prepare to answer `chat` with frames that came in the dialect `source`."""
+    return Writer(chat, relayed=source == "openai_chat")
+
+
+class Writer:
+    """Gives one answer to a caller.
+
+    Relayed frames keep their bytes, except that usage nobody asked for is taken out, and that the
+    last usage gains the cost where usage was asked for. The cost is known only at the end, so that
+    usage frame waits for `end`.
+    """
+
+    def __init__(self, chat: Chat, *, relayed: bool) -> None:
+        self._relayed = relayed
+        self._usage_asked = _asks_usage(chat)
+        self._head = Head.of(chat)
+        self._chunks = Chunks(self._head, usage_asked=self._usage_asked)
+        self._held = b""
+        """A usage frame that waits for the cost."""
+        self._done = b""
+        self._begun = False
+
+    def frame(self, frame: Frame) -> bytes:
+        """Return the bytes to send for one frame of a stream; may be empty."""
+        if self._relayed and frame.raw and not self._held and not frame.mark & _EDITED:
+            self._begun = True
+            return frame.raw
+        sent = self._edited(frame)
+        self._begun = self._begun or bool(sent)
+        return sent
+
+    def end(self, cost: Cost) -> bytes:
+        """Return what closes a stream after its last frame; may be empty."""
+        if not self._relayed:
+            return self._chunks.end(cost)
+        held = self._held
+        if held:
+            held = _event(_with_cost(_FIELDS.decode(unframed(held)[1]), cost))
+        return held + (self._done or DONE)
+
+    def whole(self, frames: Sequence[Frame], cost: Cost) -> bytes:
+        """Return the whole answer as one body, from all its frames."""
+        told = [frame for frame in frames if frame.raw]
+        if self._relayed and len(told) == 1 and _is_whole(told[0]):
+            body = told[0].raw
+            return dump(_with_cost(_FIELDS.decode(body), cost)) if self._usage_asked else body
+        return body_of(frames, self._head, cost if self._usage_asked else None)
+
+    def error(self, error: TrunklineError) -> bytes:
+        """Return an error: a body when nothing was written yet, else the stream's error event."""
+        said = {
+            "message": error.message,
+            "type": _ERROR_TYPES.get(error.status, "server_error"),
+            "code": error.code,
+            "param": error.param,
+        }
+        body = {"error": said}
+        return _event(body) if self._begun else dump(body)
+
+    def _edited(self, frame: Frame) -> bytes:
+        if frame.events if not frame.raw else frame.mark & _TERMINAL and _is_whole(frame):
+            self._relayed = False  # no bytes to relay, or a whole body instead of a stream
+        if not self._relayed or not frame.raw:
+            return self._chunks.of(frame.events)
+        if frame.mark & _TERMINAL:
+            self._done = frame.raw
+            return b""
+        before, self._held = self._held, b""
+        return before + (self._usage(frame) if frame.mark & _USAGE else frame.raw)
+
+    def _usage(self, frame: Frame) -> bytes:
+        """Relay a frame that carries usage, or keep it for the cost."""
+        fields = _FIELDS.decode(unframed(frame.raw)[1])
+        if "usage" not in fields:  # Groq says it under x_groq only
+            return frame.raw
+        if self._usage_asked:
+            if frame.mark & _FINISH or not frame.mark & _SHOWN:
+                self._held = frame.raw
+                return b""
+            return frame.raw
+        if bytes(fields.get("choices", b"[]")) == b"[]":
+            return b""
+        return _event({name: raw for name, raw in fields.items() if name != "usage"})
+
+
+_ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "invalid_request_error",
+    413: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+def _asks_usage(chat: Chat) -> bool:
+    """Whether the caller wants to be told of usage in a stream, and with it of the cost."""
+    if isinstance(chat.body, Wire):
+        if chat.body.dialect != "openai_chat" or "stream_options" not in chat.body.fields:
+            return False
+        options = load(chat.body.fields["stream_options"])
+    else:
+        options = chat.body.extra.get("stream_options") or {}
+    return options.get("include_usage") is True
+
+
+def _is_whole(frame: Frame) -> bool:
+    return frame.raw.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+
+
+def _with_cost(fields: dict[str, Raw], cost: Cost) -> dict[str, Raw]:
+    """Add the cost to the usage object, whose own bytes stay as they are."""
+    usage = bytes(fields.get("usage", b"null"))
+    if usage == b"null":
+        return fields
+    said = usage[:-1].rstrip()
+    comma = b"" if said.endswith(b"{") else b","
+    extension = b'%b"trunkline":%b}' % (comma, dump(spelled_cost(cost)))
+    return fields | {"usage": Raw(said + extension)}
+
+
+def _event(data: object) -> bytes:
+    return b"data: %b\n\n" % dump(data)

@@ -1,0 +1,127 @@
+"""What the layers cost above the transport: CPU microseconds per call and per chunk.
+
+The transport is replaced by a canned answer that the real dialect decodes. The same answer is read
+through the full stack (budget on two scopes, price, journal on disk, keeper thread) and without it,
+in turns; the difference is the layers' own. CPU is that of the whole process, all threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import statistics
+import tempfile
+import time
+
+from msgspec.structs import replace
+
+from trunkline import Trunkline, dialects
+from trunkline.reply import Reply
+from trunkline.service import Service, stack
+from trunkline.testing import chat_answer, chat_chunks, chat_usage
+from trunkline.types import Call, Frame, Memo, Principal
+
+CALLS = 4000
+STREAMS = 400
+CHUNKS = 60
+ROUNDS = 7
+
+
+class Canned:
+    """Frames from memory, as a source."""
+
+    def __init__(self, blocks: list[bytes]) -> None:
+        self._blocks = iter(blocks)
+        self._memo = Memo()
+        self._dialect = dialects.load("openai_chat")
+
+    async def next(self) -> Frame | None:
+        block = next(self._blocks, None)
+        if block is None:
+            return None
+        if block[:1] == b"{":
+            return self._dialect.decode(block, self._memo)
+        return self._dialect.decode_frame(block, self._memo)
+
+    def close(self) -> None:
+        """There is no wire."""
+
+    async def wait_closed(self) -> None:
+        """There is no wire."""
+
+
+def canned(blocks: list[bytes]) -> Service:
+    async def service(call: Call) -> Reply:
+        assert call.target is not None
+        return Reply(Canned(blocks), call.target)
+
+    return service
+
+
+async def spend(service: Service, call: Call, times: int) -> float:
+    """Return CPU microseconds per call."""
+    gc.collect()
+    start_ns = time.process_time_ns()
+    for _ in range(times):
+        reply = await service(call)
+        async for _frame in reply:
+            pass
+    return (time.process_time_ns() - start_ns) / 1000 / times
+
+
+async def compare(
+    line: Trunkline, call: Call, blocks: list[bytes], times: int
+) -> tuple[float, float]:
+    """Return (layered, bare), medians over rounds in turns."""
+    inner = canned(blocks)
+    [candidate, *_] = line.planner.plan(call)
+    aimed = replace(call, target=candidate.deployment)
+    layered = stack(line.layers, inner)
+    with_us: list[float] = []
+    without_us: list[float] = []
+    for _ in range(ROUNDS):
+        with_us.append(await spend(layered, call, times))
+        without_us.append(await spend(inner, aimed, times))
+    return statistics.median(with_us[1:]), statistics.median(without_us[1:])
+
+
+async def measure() -> None:
+    settings = {
+        "default_provider": "openai",
+        "providers": {"openai": {"api_key": "sk-test-1234567890", "models": ["gpt-4o"]}},
+        "budgets": [
+            {"scope": "user:u", "amount": 1_000_000, "period": "month"},
+            {"scope": "provider:openai", "amount": 1_000_000, "period": "day"},
+        ],
+    }
+    usage = chat_usage(20, CHUNKS)
+    body = [json.dumps(chat_answer("word " * 100, usage=usage)).encode()]
+    chunks = chat_chunks("word " * CHUNKS, usage=usage)
+    stream = [f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks]
+    asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x" * 250}]}
+    call = replace(
+        dialects.load("openai_chat").read(json.dumps(asked).encode()),
+        principal=Principal(user_id="u"),
+    )
+    async with Trunkline.from_config({"llm_service": settings}) as line:
+        layered, bare = await compare(line, call, body, CALLS)
+        print(
+            f"whole answer: {layered - bare:5.1f} us above transport ({layered:.1f} - {bare:.1f})"
+        )
+        stream = [*stream, b"data: [DONE]\n\n"]
+        tasks = len(asyncio.all_tasks())
+        layered, bare = await compare(line, call, stream, STREAMS)
+        per_chunk = (layered - bare) / len(stream)
+        print(
+            f"stream of {len(stream)}: {layered - bare:5.1f} us above transport "
+            f"({layered:.1f} - {bare:.1f}), {per_chunk:.2f} us per chunk, "
+            f"{len(asyncio.all_tasks()) - tasks} tasks left"
+        )
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TRUNKLINE_DATA"] = folder
+        asyncio.run(measure())

@@ -1,0 +1,181 @@
+"""Spell an answer as a stream of `chat.completion.chunk`s, from events of any dialect.
+
+Source: https://platform.openai.com/docs/api-reference/chat-streaming 2026-11-20
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from msgspec import Struct
+from msgspec.json import encode as dump
+
+from trunkline.dialects.openai_chat.usage import spelled
+from trunkline.types import (
+    AudioDelta,
+    Chat,
+    Cost,
+    Event,
+    Extra,
+    Finish,
+    RefusalDelta,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    Usage,
+    UsageReport,
+)
+
+Json = dict[str, Any]
+DONE = b"data: [DONE]\n\n"
+_FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter"})
+_SPELLINGS = frozenset({"reasoning_content", "reasoning"})
+
+
+class Head(Struct):
+    """What every chunk and the whole body repeat about an answer."""
+
+    id: str
+    model: str
+    created_s: int
+
+    @classmethod
+    def of(cls, chat: Chat) -> Head:
+        """Return what is known before the provider said its own id and model."""
+        return cls(
+            id=f"chatcmpl-{chat.id}",
+            model=chat.target.model if chat.target else chat.model,
+            created_s=int(chat.trail.started_s) if chat.trail else 0,
+        )
+
+    def take(self, event: Started) -> None:
+        """Take over the provider's own id and model name."""
+        self.id = event.id or self.id
+        self.model = event.model or self.model
+
+
+def finish_of(event: Finish) -> Json:
+    """Return the finish fields of a choice.
+
+    Clients know four reasons. Whatever is none of them (an error, a pause, an unknown word) was no
+    proper end, so it is called `length`, never `stop`; the provider's word stands beside it.
+    """
+    if event.reason in _FINISHES:
+        return {"finish_reason": event.reason}
+    return {"finish_reason": "length", "native_finish_reason": event.raw or event.reason}
+
+
+class Chunks:
+    """Turns the events of one answer into the bytes of its stream."""
+
+    def __init__(self, head: Head, *, usage_asked: bool) -> None:
+        self._head = head
+        self._usage_asked = usage_asked
+        self._usage: Usage | None = None
+        self._opening = b""
+        self._roles: set[int] = set()
+        self._calls: set[tuple[int, int]] = set()
+
+    def of(self, events: Iterable[Event]) -> bytes:
+        """Return the chunks for the events of one frame; may be empty.
+
+        What one frame says of one choice goes into one chunk where it fits, as it came.
+        """
+        out: list[bytes] = []
+        choice, delta, beside = 0, {}, {}  # type: int, Json, Json
+        for event in events:
+            if isinstance(event, Started):
+                if not self._opening:
+                    self._head.take(event)
+                continue
+            if isinstance(event, UsageReport):
+                self._usage = event.usage
+                continue
+            said, aside = self._said(event)
+            if event.choice != choice or isinstance(event, Finish) or said.keys() & delta.keys():
+                out.append(self._chunk(choice, delta, beside))
+                choice, delta, beside = event.choice, {}, {}
+            delta |= said
+            beside |= aside
+        out.append(self._chunk(choice, delta, beside))
+        return b"".join(out)
+
+    def end(self, cost: Cost) -> bytes:
+        """Return the usage chunk, if it was asked for and is known, and the end mark."""
+        if not self._usage_asked or self._usage is None:
+            return DONE
+        usage = dump(spelled(self._usage, cost))
+        return b'%b],"usage":%b}\n\n%b' % (self._open(), usage, DONE)
+
+    def _open(self) -> bytes:
+        if not self._opening:
+            head = self._head
+            self._opening = (
+                b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,'
+                b'"choices":[' % (dump(head.id), head.created_s, dump(head.model))
+            )
+        return self._opening
+
+    def _said(self, event: Event) -> tuple[Json, Json]:
+        """Return what an event adds to the delta, and what stands beside the delta."""
+        if isinstance(event, TextDelta):
+            return {"content": event.text} | event.extra, {}
+        if isinstance(event, ThinkingDelta):
+            return thought_of(event), {}
+        if isinstance(event, ToolCallDelta):
+            return {"tool_calls": [self._call(event)]}, {}
+        if isinstance(event, RefusalDelta):
+            return {"refusal": event.text}, {}
+        if isinstance(event, AudioDelta):
+            names = ("id", "data", "transcript", "expires_at")
+            return {"audio": {n: said for n in names if (said := getattr(event, n))}}, {}
+        if isinstance(event, Finish):
+            return {}, finish_of(event)
+        assert isinstance(event, Extra)
+        fields = dict(event.fields)
+        return fields, {"logprobs": fields.pop("logprobs")} if "logprobs" in fields else {}
+
+    def _call(self, event: ToolCallDelta) -> Json:
+        text = "input" if event.kind == "custom" else "arguments"
+        key = (event.choice, event.index)
+        if key in self._calls:
+            return {"index": event.index, event.kind: {text: event.arguments}} | event.extra
+        self._calls.add(key)
+        return {
+            "index": event.index,
+            "id": event.id or f"call_{event.choice}_{event.index}",
+            "type": event.kind,
+            event.kind: {"name": event.name or "", text: event.arguments},
+            **event.extra,
+        }
+
+    def _chunk(self, choice: int, delta: Json, beside: Json) -> bytes:
+        if not delta and not beside:
+            return b""
+        first = b""
+        if choice not in self._roles:
+            self._roles.add(choice)
+            first = self._chunk(choice, {"role": "assistant", "content": ""}, {})
+        fields = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": None}
+        usage = b',"usage":null' if self._usage_asked else b""
+        return b"%b%b%b]%b}\n\n" % (first, self._open(), dump(fields | beside), usage)
+
+
+def thought_of(event: ThinkingDelta) -> Json:
+    """Spell a thought as `reasoning_content`, the name most clients show.
+
+    What proves it to its own provider (a signature, hidden thought) travels in `reasoning_details`,
+    the list OpenRouter made for it, and comes back in the next request.
+    """
+    name = event.spelling if event.spelling in _SPELLINGS else "reasoning_content"
+    delta: Json = {name: event.text} if event.text else {}
+    if event.redacted is not None:
+        detail = {"type": "reasoning.encrypted", "data": event.redacted}
+    elif event.signature is not None or event.block is not None:
+        detail = {"type": "reasoning.text", "text": event.text}
+        detail |= {"signature": event.signature} if event.signature is not None else {}
+    else:
+        return delta
+    return delta | {"reasoning_details": [detail | {"index": event.block or 0}]}

@@ -1,0 +1,99 @@
+"""Usage and cost, as they are recorded and summed."""
+
+import json
+
+import pytest
+
+from tests.acceptance.conftest import MakeLine, openai_at
+from trunkline import call_llm, errors
+from trunkline.testing import FakeUpstream, Json, Sse, chat_answer, chat_chunks, chat_usage
+
+HELLO = [{"role": "user", "content": "Hello!"}]
+
+
+@pytest.mark.acceptance("A19")
+async def test_usage_and_cost_across_providers(up: FakeUpstream, make_line: MakeLine) -> None:
+    """Reports sum per provider; a local model costs exactly 0, not an unknown amount."""
+    line = make_line(
+        default_provider="openai",
+        providers={
+            "openai": openai_at(
+                up, models=[{"name": "gpt-4o", "price": {"input": 2.50, "output": 10.00}}]
+            ),
+            "ollama": {"base_url": up.url, "models": ["llama2"]},
+            "mystery": {**openai_at(up), "type": "openai_compatible", "models": ["m-1"]},
+        },
+    )
+    up.on(lambda request: Json(chat_answer("ok", usage=chat_usage(1000, 200))))
+    for provider, model in [("openai", "gpt-4o")] * 3 + [("ollama", "llama2"), ("mystery", "m-1")]:
+        await call_llm(provider, model, HELLO, {})
+    line.flush()
+    rows = {row.value: row for row in line.store.usage("provider", None)}
+    assert rows["openai"].cost_nusd == 3 * (1000 * 2_500 + 200 * 10_000)
+    assert (rows["openai"].requests, rows["openai"].total_tokens) == (3, 3600)
+    assert (rows["ollama"].cost_nusd, rows["ollama"].unknown_price_requests) == (0, 0)
+    assert (rows["mystery"].cost_nusd, rows["mystery"].unknown_price_requests) == (0, 1)
+
+
+async def test_a_providers_own_word_on_cost_is_taken(up: FakeUpstream, make_line: MakeLine) -> None:
+    """Where the answer says what it cost and no price was configured, that is the cost."""
+    line = make_line(
+        default_provider="openrouter",
+        providers={"openrouter": {**openai_at(up), "models": ["meta-llama/x"]}},
+    )
+    usage = chat_usage(10, 5, cost=0.00123)
+    up.script(Json(chat_answer("ok", usage=usage)))
+    await call_llm("openrouter", "meta-llama/x", HELLO, {})
+    line.flush()
+    [row] = line.store.calls(1)
+    assert (row.call.cost_nusd, row.call.cost_state) == (1_230_000, "exact")
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_a_budget_stops_the_next_call(
+    up: FakeUpstream, make_line: MakeLine, stream: bool
+) -> None:
+    """Once the money is gone nothing more is sent; the refusal is a 402 with its own code."""
+    line = make_line(
+        default_provider="openai",
+        providers={
+            "openai": openai_at(
+                up, models=[{"name": "gpt-4o", "price": {"input": 1.0, "output": 1.0}}]
+            )
+        },
+        budgets=[{"scope": "user:u", "amount": "0.002", "period": "day"}],
+    )
+    usage = chat_usage(1000, 1000)
+    answer = Sse(chat_chunks("ok", usage=usage)) if stream else Json(chat_answer("ok", usage=usage))
+    up.on(lambda request: answer)
+    parameters = {"max_tokens": 1000}
+    await call_llm("openai", "gpt-4o", HELLO, parameters, user_id="u")
+    with pytest.raises(errors.BudgetExhausted) as caught:
+        await call_llm("openai", "gpt-4o", HELLO, parameters, user_id="u")
+    assert (caught.value.status, caught.value.code) == (402, "budget_exhausted")
+    await call_llm("openai", "gpt-4o", HELLO, parameters, user_id="somebody else")
+    assert len(up.requests) == 2
+    [account] = line.ledger.accounts()
+    assert (account.settled_nusd, account.held_nusd) == (2_000_000, 0)
+    line.flush()
+    outcomes = [(row.call.outcome, row.call.attempts) for row in line.store.calls(10)]
+    assert sorted(outcomes) == [("complete", 1), ("complete", 1), ("failed", 0)]
+
+
+async def test_a_budget_survives_a_restart(up: FakeUpstream, make_line: MakeLine) -> None:
+    """A second line on the same data folder knows what the first one spent."""
+    settings = {
+        "default_provider": "openai",
+        "providers": {
+            "openai": openai_at(
+                up, models=[{"name": "gpt-4o", "price": {"input": 1.0, "output": 1.0}}]
+            )
+        },
+        "budgets": [{"scope": "global", "amount": 1, "period": "month"}],
+    }
+    make_line(**settings)
+    await call_llm("openai", "gpt-4o", HELLO, {})
+    second = make_line(**json.loads(json.dumps(settings)))
+    await call_llm("openai", "gpt-4o", HELLO, {})
+    [account] = second.ledger.accounts()
+    assert account.settled_nusd == 2 * 15_000

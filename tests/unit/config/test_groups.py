@@ -1,0 +1,186 @@
+"""Groups, aliases and budgets: what they hold and that they lead somewhere."""
+
+from typing import Any
+
+import pytest
+
+from trunkline.config import Config, from_mapping
+from trunkline.errors import ConfigError
+
+PROVIDERS = {
+    "openai": {"api_key": "${OPENAI_API_KEY}", "models": ["gpt-4o"]},
+    "anthropic": {"api_key": "key-anthropic", "retries": 5},
+    "ollama": {},
+}
+
+
+def read(**sections: Any) -> Config:
+    """Read a configuration with three providers; without a key for one if `keyless`."""
+    environ = {"OPENAI_API_KEY": "key-openai"} if not sections.pop("keyless", False) else {}
+    data = {"llm_service": {"providers": PROVIDERS, **sections}}
+    return from_mapping(data, environ, source="t.yaml")
+
+
+def refusal(**sections: Any) -> str:
+    """Return why a configuration is refused."""
+    with pytest.raises(ConfigError) as caught:
+        read(**sections)
+    return str(caught.value)
+
+
+def test_priority_then_the_list_gives_the_order() -> None:
+    """A lower number goes first; equal ones stay as they are listed."""
+    deployments = [
+        {"model": "openai/a", "priority": 2},
+        {"model": "ollama/b", "priority": 1, "weight": 3},
+        "anthropic/c/d",
+        {"model": "ollama/e", "priority": 1},
+    ]
+    group = read(groups={"quality": {"deployments": deployments}}).groups["quality"]
+    assert [row.name for row in group.deployments] == [
+        "anthropic/c/d",
+        "ollama/b",
+        "ollama/e",
+        "openai/a",
+    ]
+    assert [row.weight for row in group.deployments] == [1, 3, 1, 1]
+
+
+def test_retries_of_deployment_group_and_provider() -> None:
+    """The nearest one counts."""
+    deployments: list[Any] = [{"model": "anthropic/a", "retries": 0}, "anthropic/b"]
+    own = read(groups={"g": {"deployments": deployments, "retries": 3}}).groups["g"]
+    none = read(groups={"g": {"deployments": deployments}}).groups["g"]
+    assert [row.retries for row in own.deployments] == [0, 3]
+    assert [row.retries for row in none.deployments] == [0, 5]
+    assert (own.retries, none.retries) == (3, 2)
+
+
+def test_group_keeps_its_name_when_providers_are_disabled() -> None:
+    """What is left of it still answers, its fallbacks too."""
+    groups = {
+        "quality": {"deployments": ["openai/gpt-4o"], "fallbacks": ["fast"]},
+        "fast": {"deployments": ["openai/gpt-4o-mini", "ollama/qwen3:32b"]},
+    }
+    config = read(groups=groups, keyless=True)
+    assert config.groups["quality"].deployments == ()
+    assert [row.name for row in config.groups["fast"].deployments] == ["ollama/qwen3:32b"]
+
+
+@pytest.mark.parametrize("word", ["latency", "latency-based-routing", "priority"])
+def test_strategies_of_this_version(word: str) -> None:
+    """Both spellings of latency are one."""
+    group = read(groups={"g": {"deployments": ["ollama/m"], "strategy": word}}).groups["g"]
+    assert group.strategy == word.partition("-")[0]
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        ({}, "groups.g: found a mapping; write its deployments"),
+        ({"deployments": []}, "groups.g: found a mapping; write its deployments"),
+        ({"deployments": ["opnai/m"]}, "deployments[0]: found 'opnai/m'; did you mean 'openai'"),
+        ({"deployments": ["gpt-4o"]}, "deployments[0]: found 'gpt-4o'; write provider/model"),
+        ({"deployments": ["openai/"]}, "write provider/model"),
+        ({"deployments": [{"priority": 1}]}, "deployments[0]: found a mapping; write its model"),
+        ({"deployments": [{"model": "ollama/m", "wieght": 1}]}, "[0].wieght: unknown key; did you"),
+        (
+            {"deployments": ["ollama/m"], "fallbacks": ["gg"]},
+            "g.fallbacks: no group is called 'gg'",
+        ),
+        ({"deployments": ["ollama/m"], "fallbacks": ["g"]}, "in a circle (g -> g)"),
+        ({"deployments": ["ollama/m"], "strategy": "weighted"}, "it is not available in this vers"),
+        ({"deployments": ["ollama/m"], "strategy": "latncy"}, "did you mean 'latency'"),
+        ({"deployments": ["ollama/m"], "hedge": {"after": "p95"}}, "'hedge' is not available"),
+        ({"deployments": ["ollama/m"], "midstream": "continue"}, "'midstream' is not available"),
+        ({"deployments": ["ollama/m"], "retries": -1}, "retries: found -1; write a whole number"),
+    ],
+)
+def test_bad_groups_are_refused(group: Any, message: str) -> None:
+    """With the path of the key and what to write instead."""
+    assert message in refusal(groups={"g": group})
+
+
+def test_fallbacks_in_a_circle_are_shown() -> None:
+    """The whole way round, wherever it begins."""
+    groups = {
+        name: {"deployments": ["ollama/m"], "fallbacks": [target]}
+        for name, target in [("a", "b"), ("b", "c"), ("c", "b")]
+    }
+    assert "t.yaml: llm_service.groups.b.fallbacks: " in refusal(groups=groups)
+    assert "(b -> c -> b)" in refusal(groups=groups)
+
+
+def test_two_ways_to_the_same_fallback_are_no_circle() -> None:
+    """A diamond is fine."""
+    groups = {
+        "a": {"deployments": ["ollama/m"], "fallbacks": ["b", "c"]},
+        "b": {"deployments": ["ollama/m"], "fallbacks": ["d"]},
+        "c": {"deployments": ["ollama/m"], "fallbacks": ["d"]},
+        "d": {"deployments": ["ollama/m"]},
+    }
+    assert read(groups=groups).groups["a"].fallbacks == ("b", "c")
+
+
+def test_aliases_may_be_chained_but_not_closed() -> None:
+    """An alias of an alias works; one of itself is refused with the way round."""
+    aliases = {"best": "gpt-4", "gpt-4": "openai/gpt-4o"}
+    assert read(aliases=aliases).aliases == aliases
+    assert "aliases.a: found 'b'; the aliases go round in a circle (a -> b -> a)" in refusal(
+        aliases={"a": "b", "b": "a"}
+    )
+    assert "aliases.a: found 3; write text" in refusal(aliases={"a": 3})
+
+
+def test_budgets_are_exact() -> None:
+    """Dollars become int nano-dollars without a float; what is not said has a default."""
+    budgets = [
+        {"scope": "tenant:acme", "amount": 100.10, "period": "month"},
+        {
+            "scope": "deployment:openai/gpt-4o",
+            "amount": "0.000000001",
+            "period": "total",
+            "mode": "strict",
+            "unknown_price": "refuse",
+            "alert_at": [0.5, 0.8, 1],
+        },
+        {"scope": "global", "amount": 0, "period": "day", "mode": "soft"},
+    ]
+    plain, full, zero = read(budgets=budgets).budgets
+    assert (plain.scope, plain.amount_nusd, plain.period) == (
+        "tenant:acme",
+        100_100_000_000,
+        "month",
+    )
+    assert (plain.mode, plain.unknown_price, plain.alert_at) == ("hard", "flag", ())
+    assert (full.amount_nusd, full.mode, full.unknown_price) == (1, "strict", "refuse")
+    assert full.alert_at == (0.5, 0.8, 1.0)
+    assert zero.amount_nusd == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scope": "tennant:acme"}, "scope: found 'tennant:acme'; did you mean 'tenant'"),
+        ({"scope": "acme"}, "write global, or a kind and a name as in tenant:acme"),
+        ({"scope": "tenant:"}, "write global, or a kind"),
+        ({"scope": "provider:opnai"}, "no provider is called 'opnai'; did you mean 'openai'"),
+        ({"scope": "deployment:x/y"}, "no provider is called 'x'"),
+        ({"amount": "ten"}, "amount: found 'ten'; write an amount in US dollars"),
+        ({"amount": -1}, "amount: found -1"),
+        ({"amount": None}, "amount is missing"),
+        ({"period": "yearly"}, "period: found 'yearly'; write one of day, week, month, total"),
+        ({"mode": "hrad"}, "mode: found 'hrad'; did you mean 'hard'"),
+        ({"unknown_price": "ignore"}, "unknown_price: found 'ignore'; write one of flag, refuse"),
+        ({"alert_at": [80]}, "alert_at[0]: found 80; write a share of the amount"),
+        ({"alert_at": 0.8}, "alert_at: found 0.8; write a list"),
+        ({"rolling": True}, "'rolling' is not available in this version"),
+        ({"ammount": 5}, "ammount: unknown key; did you mean 'amount'"),
+    ],
+)
+def test_bad_budgets_are_refused(change: dict[str, Any], message: str) -> None:
+    """A budget that limits nothing must never look as if it did."""
+    good = {"scope": "tenant:acme", "amount": 1, "period": "day"}
+    text = refusal(budgets=[{**good, **change}])
+    assert text.startswith("t.yaml: llm_service.budgets[0]")
+    assert message in text

@@ -1,0 +1,233 @@
+"""`encode`: the caller's own bytes, the edits, the quirks, URL and headers."""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+import pytest
+
+from trunkline.dialects.openai_chat import QUIRKS, encode, read
+from trunkline.dialects.openai_chat.quirks import applying
+from trunkline.types import Chat, Deployment, Outgoing, Prompt, Secret, Wire, say
+
+BODY = (
+    b'{"model": "alias", "messages": [{"role":"user",  "content":"H\\u00e9", "x": 1.0}],'
+    b' "big": 12345678901234567890123, "temperature": 0.70, "unknown": {"b":1,"a":[ ]}}'
+)
+
+
+def row(*quirks: str, **fields: Any) -> Deployment:
+    """Make a deployment."""
+    defaults: dict[str, Any] = {"provider": "p", "model": "gpt-4o", "base_url": "http://x.test/v1"}
+    return Deployment(quirks=frozenset(quirks), **(defaults | fields))
+
+
+def sent(chat: Chat, *quirks: str, **fields: Any) -> tuple[dict[str, Any], Outgoing]:
+    """Encode and return the decoded body beside the request."""
+    out = encode(chat, row(*quirks, **fields))
+    return json.loads(out.body), out
+
+
+def ask(**fields: Any) -> Chat:
+    """Read a request with `fields`."""
+    asked = {"model": "a", "messages": [{"role": "user", "content": "Hi"}]} | fields
+    return read(json.dumps(asked).encode())
+
+
+def test_only_the_model_changes() -> None:
+    """A body of the same dialect keeps every other field byte for byte, and their order."""
+    out = encode(read(BODY), row())
+    assert out.body == (
+        b'{"model":"gpt-4o","messages":[{"role":"user",  "content":"H\\u00e9", "x": 1.0}],'
+        b'"big":12345678901234567890123,"temperature":0.70,"unknown":{"b":1,"a":[ ]}}'
+    )
+    assert out.dropped == ()
+
+
+def test_a_stream_always_asks_for_usage() -> None:
+    """Streaming sets include_usage and keeps the caller's other stream options."""
+    chat = ask(stream=True, stream_options={"include_obfuscation": False})
+    body, out = sent(chat)
+    assert body["stream"] is True
+    assert body["stream_options"] == {"include_obfuscation": False, "include_usage": True}
+    assert out.headers["accept"] == "text/event-stream"
+
+
+def test_a_whole_answer_is_asked_for_without_stream_fields() -> None:
+    """`Call.stream` decides, whatever the body says; stream options would be refused without it."""
+    chat = msgspec.structs.replace(
+        ask(stream=True, stream_options={"include_usage": True}), stream=False
+    )
+    body, out = sent(chat)
+    assert "stream" not in body
+    assert "stream_options" not in body
+    assert out.headers["accept"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, {"max_tokens": 50}),
+        ({"max_tokens": 80}, {"max_tokens": 50}),
+        ({"max_completion_tokens": 80}, {"max_completion_tokens": 50}),
+        ({"max_completion_tokens": 50}, {"max_completion_tokens": 50}),
+    ],
+)
+def test_a_cap_that_a_layer_set_is_sent(fields: dict[str, Any], expected: dict[str, int]) -> None:
+    """`Wire.max_output_tokens` decides the cap, under the name the caller used."""
+    chat = ask(**fields)
+    assert isinstance(chat.body, Wire)
+    capped = msgspec.structs.replace(
+        chat, body=msgspec.structs.replace(chat.body, max_output_tokens=50)
+    )
+    body, _ = sent(capped)
+    assert {name: body[name] for name in body if name.startswith("max_")} == expected
+
+
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        ("http://x.test/v1", "http://x.test/v1/chat/completions"),
+        ("http://x.test/v1/", "http://x.test/v1/chat/completions"),
+        ("http://x.test/v1?api-version=1", "http://x.test/v1/chat/completions?api-version=1"),
+    ],
+)
+def test_the_path_joins_any_base(base: str, url: str) -> None:
+    """A trailing slash and a query of the base URL are respected."""
+    assert encode(ask(), row(base_url=base)).url == url
+
+
+def test_the_key_is_a_bearer_and_the_rows_headers_win() -> None:
+    """Without a key there is no authorization; a row's own headers replace ours in any case."""
+    assert "authorization" not in encode(ask(), row()).headers
+    out = encode(ask(), row(api_key=Secret("sk-1")))
+    assert out.headers["authorization"] == "Bearer sk-1"
+    assert out.headers["content-type"] == "application/json"
+    out = encode(ask(), row("api_key_header", api_key=Secret("k")))
+    assert out.headers["api-key"] == "k"
+    assert "authorization" not in out.headers
+    own = row(api_key=Secret("sk-1"), headers=(("Authorization", "Basic x"), ("X-Org", "o")))
+    out = encode(ask(), own)
+    assert out.headers["authorization"] == "Basic x"
+    assert out.headers["x-org"] == "o"
+
+
+@pytest.mark.parametrize(
+    ("quirks", "model", "asked", "expected", "dropped"),
+    [
+        (["openai_strict"], "gpt-4o", {"top_k": 1, "seed": 2}, {"seed": 2}, ["top_k"]),
+        (["no_top_k"], "x", {"top_k": 1, "min_p": 0.1}, {"min_p": 0.1}, ["top_k"]),
+        (["max_completion_tokens"], "x", {"max_tokens": 5}, {"max_completion_tokens": 5}, []),
+        (
+            ["max_completion_tokens"],
+            "x",
+            {"max_tokens": 5, "max_completion_tokens": 4},
+            {"max_completion_tokens": 4},
+            [],
+        ),
+        (["max_tokens"], "x", {"max_completion_tokens": 5}, {"max_tokens": 5}, []),
+        (["random_seed"], "x", {"seed": 5}, {"random_seed": 5}, []),
+        (["no_sampling"], "x", {"temperature": 1, "stop": "x"}, {}, ["stop", "temperature"]),
+        (["no_penalties"], "x", {"temperature": 1, "stop": "x"}, {"temperature": 1}, ["stop"]),
+        (["no_logprobs"], "x", {"logprobs": True, "seed": 1}, {"seed": 1}, ["logprobs"]),
+        (
+            ["minimal"],
+            "x",
+            {"tool_choice": "auto", "temperature": 1},
+            {"temperature": 1},
+            ["tool_choice"],
+        ),
+        (
+            ["openai_reasoning_models"],
+            "gpt-5-mini",
+            {"temperature": 0.5, "max_tokens": 5, "seed": 1},
+            {"max_completion_tokens": 5, "seed": 1},
+            ["temperature"],
+        ),
+        (
+            ["openai_reasoning_models"],
+            "openai/o3",
+            {"top_p": 0.5},
+            {},
+            ["top_p"],
+        ),
+        (
+            ["openai_reasoning_models"],
+            "gpt-5.2",
+            {"temperature": 0.5, "reasoning_effort": "none"},
+            {"temperature": 0.5, "reasoning_effort": "none"},
+            [],
+        ),
+        (["openai_reasoning_models"], "gpt-4o", {"temperature": 0.5}, {"temperature": 0.5}, []),
+        (["openai_reasoning_models"], "gpt-5-chat-latest", {"top_p": 1}, {"top_p": 1}, []),
+    ],
+)
+def test_quirks_drop_and_rename(
+    quirks: list[str],
+    model: str,
+    asked: dict[str, Any],
+    expected: dict[str, Any],
+    dropped: list[str],
+) -> None:
+    """A quirk edits exactly the options it names, for the models it names, relayed or typed."""
+    chat = ask(**asked)
+    typed = msgspec.structs.replace(chat, body=chat.prompt)
+    for body, out in (sent(chat, *quirks, model=model), sent(typed, *quirks, model=model)):
+        del body["model"], body["messages"]
+        assert json.dumps(body) == json.dumps(expected) or body == {
+            name: [value] if name == "stop" else value for name, value in expected.items()
+        }
+        assert list(out.dropped) == dropped
+
+
+def test_stream_options_can_be_kept_away() -> None:
+    """A provider that refuses stream_options is not sent them, and nobody is told of a loss."""
+    body, out = sent(ask(stream=True), "no_stream_options")
+    assert "stream_options" not in body
+    assert body["stream"] is True
+    assert out.dropped == ()
+
+
+@pytest.mark.parametrize("quirk", ["openai_strict", "no_reasoning_back"])
+def test_old_reasoning_is_not_sent_to_who_refuses_it(quirk: str) -> None:
+    """Reasoning fields of old assistant messages are taken out; the rest of them stays."""
+    said = {
+        "role": "assistant",
+        "content": "A",
+        "reasoning_content": "Hm.",
+        "reasoning_details": [],
+    }
+    chat = ask(messages=[{"role": "user", "content": "Hi"}, said])
+    body, _ = sent(chat, quirk)
+    assert body["messages"][1] == {"role": "assistant", "content": "A"}
+    body, _ = sent(chat)
+    assert body["messages"][1] == said
+
+
+def test_every_quirk_says_why_and_where_that_is_known() -> None:
+    """Each row of the table has a reason and a dated source, and holds for a deployment naming it."""
+    for name, quirk in QUIRKS.items():
+        assert quirk.why
+        assert re.fullmatch(r"https://\S+ \d{4}-\d\d-\d\d", quirk.source), name
+        model = (quirk.models or ("any",))[0]
+        assert applying(row(name, model=model)) == (quirk,)
+
+
+def test_a_typed_prompt_sends_nothing_it_does_not_say() -> None:
+    """Options left at None are not sent at all."""
+    body, _ = sent(Chat(model="m", stream=True, body=Prompt(messages=(say("user", "Hi"),))))
+    assert body == {
+        "model": "gpt-4o",
+        "messages": [{"role": "user", "content": "Hi"}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+def test_extra_options_of_a_typed_prompt_are_sent() -> None:
+    """What a library user passes beyond the neutral form reaches the provider."""
+    prompt = Prompt(messages=(say("user", "Hi"),), extra={"service_tier": "flex", "top_a": 1})
+    body, out = sent(Chat(model="m", body=prompt), "openai_strict")
+    assert body["service_tier"] == "flex"
+    assert out.dropped == ("top_a",)

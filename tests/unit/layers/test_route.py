@@ -1,0 +1,140 @@
+"""The plan is walked until somebody begins to answer; the verdict says what became of it."""
+
+import asyncio
+
+import pytest
+
+from tests.unit.layers.double import WHOLE, Answer, Inner, ask
+from trunkline import errors
+from trunkline.errors import (
+    AllProvidersUnavailable,
+    BudgetExhausted,
+    BudgetHeld,
+    CircuitOpen,
+    ConnectionLost,
+    ContextTooLong,
+    InputError,
+    RateLimited,
+    TrunklineError,
+)
+from trunkline.layers.route import route
+from trunkline.routing.plan import Candidate
+from trunkline.service import Service
+from trunkline.types import Call, Deployment, Trail
+
+
+def planned(inner: Service, *notes: str | None) -> Service:
+    """Route every call to `p0/m`, `p1/m`, ... with these notes."""
+    plan = [
+        Candidate(Deployment(provider=f"p{n}", model="m"), note) for n, note in enumerate(notes)
+    ]
+    return route(lambda call: plan)(inner)
+
+
+async def fail(*answers: Answer) -> tuple[TrunklineError, Inner, Call]:
+    """Route a call to one candidate for each of the answers; return the verdict."""
+    inner, call = Inner(*answers), ask(trail=Trail())
+    with pytest.raises(TrunklineError) as caught:
+        await planned(inner, *([None] * len(answers)))(call)
+    return caught.value, inner, call
+
+
+@pytest.mark.acceptance("A16", "A17")
+async def test_the_next_candidate_is_asked_when_one_fails() -> None:
+    """A failure before the first frame goes unseen; the trail tells of it."""
+    inner, call = Inner(ConnectionLost("reset"), WHOLE), ask(trail=Trail())
+    reply = await planned(inner, None, None, None)(call)
+    assert (await reply.message()).text == "hi"
+    assert reply.deployment.name == "p1/m"
+    assert [seen.target.name for seen in inner.calls if seen.target] == ["p0/m", "p1/m"]
+    assert call.trail is not None
+    assert call.trail.route == ["p0/m: connection_lost", "p1/m: answered"]
+
+
+async def test_what_differs_is_told_of_those_that_were_tried() -> None:
+    """A note of a candidate that nobody needed is not a warning."""
+    inner, call = Inner(ConnectionLost("reset"), WHOLE), ask(trail=Trail())
+    await (await planned(inner, None, "m2 instead of m", "m3 instead of m")(call)).message()
+    assert call.trail is not None
+    assert call.trail.warnings == ["m2 instead of m"]
+
+
+FAIL_OVER = [
+    error
+    for error in vars(errors).values()
+    if isinstance(error, type) and issubclass(error, TrunklineError) and error.fail_over
+]
+
+
+@pytest.mark.parametrize("kind", FAIL_OVER, ids=lambda kind: kind.__name__)
+async def test_every_error_marked_fail_over_fails_over(kind: type[TrunklineError]) -> None:
+    """The class attribute decides."""
+    inner = Inner(kind("no"), WHOLE)
+    await (await planned(inner, None, None)(ask(trail=Trail()))).message()
+    assert len(inner.calls) == 2
+
+
+@pytest.mark.parametrize("kind", [InputError, errors.Refused, errors.RecordError])
+async def test_other_errors_end_the_call(kind: type[TrunklineError]) -> None:
+    """What another deployment cannot mend is raised at once, unchanged."""
+    error = kind("no")
+    verdict, inner, call = await fail(error, WHOLE)
+    assert verdict is error
+    assert len(inner.calls) == 1
+    assert call.trail is not None
+    assert call.trail.route == [f"p0/m: {kind.code}"]
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), LookupError()])
+async def test_what_is_not_of_the_tree_passes(error: BaseException) -> None:
+    """A cancellation is not a reason to ask somebody else."""
+    inner = Inner(error, WHOLE)
+    with pytest.raises(type(error)):
+        await planned(inner, None, None)(ask(trail=Trail()))
+    assert len(inner.calls) == 1
+
+
+async def test_a_lone_error_is_raised_unchanged() -> None:
+    """One candidate, one error: the very same, with no cause put on it."""
+    error = ConnectionLost("reset")
+    verdict, _, _ = await fail(error)
+    assert verdict is error
+    assert verdict.__cause__ is None
+    assert verdict.__context__ is None
+
+
+async def test_when_all_fail_every_cause_is_told() -> None:
+    """Who failed and why, in order; the last one is the cause."""
+    first, second = ConnectionLost("reset"), CircuitOpen("rests", retry_after_s=4)
+    verdict, _, _ = await fail(first, second)
+    assert isinstance(verdict, AllProvidersUnavailable)
+    assert verdict.causes == (("p0/m", first), ("p1/m", second))
+    assert verdict.__cause__ is second
+    assert verdict.retry_after_s == 4
+    assert str(verdict) == "all providers unavailable (p0/m: reset; p1/m: rests)"
+
+
+async def test_the_same_failure_of_all_is_still_told_of_all() -> None:
+    """Only refusals speak for each other, failures do not."""
+    verdict, _, _ = await fail(ConnectionLost("reset"), ConnectionLost("reset"))
+    assert isinstance(verdict, AllProvidersUnavailable)
+
+
+@pytest.mark.parametrize("kind", [BudgetHeld, BudgetExhausted, RateLimited, ContextTooLong])
+async def test_refusals_alike_are_one_refusal(kind: type[TrunklineError]) -> None:
+    """The caller sees 402, 429 or 400, not 503; with several waits, the shortest."""
+    refusals = [kind("no", retry_after_s=wait_s) for wait_s in (None, 3, 9)]
+    verdict, _, _ = await fail(*refusals)
+    assert verdict is refusals[1]
+
+
+async def test_refusals_that_differ_are_told_of_all() -> None:
+    """A limit here and a budget there is neither the one nor the other."""
+    verdict, _, _ = await fail(RateLimited("later"), BudgetExhausted("gone"))
+    assert isinstance(verdict, AllProvidersUnavailable)
+
+
+async def test_an_empty_plan_is_a_clear_error() -> None:
+    """Never an IndexError."""
+    with pytest.raises(AllProvidersUnavailable, match="no deployment"):
+        await planned(Inner(WHOLE))(ask(trail=Trail()))
