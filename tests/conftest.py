@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from trunkline.interfaces import registered
-from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["pytester", "tests.acceptance_report"]
 

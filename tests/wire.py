@@ -59,7 +59,8 @@ async def read(reply: Reply) -> str:
 def _encode(chat: Chat, deployment: Deployment) -> Outgoing:
     body = msgspec.json.encode({"nonce": chat.prompt.messages[0].text, "stream": chat.stream})
     headers = {"content-type": "application/json"}
-    return Outgoing(url=f"{deployment.base_url}/echo", headers=headers, body=body)
+    url = f"{deployment.base_url}/echo"
+    return Outgoing(url=url, headers=headers, body=body, dropped=("top_k",))
 
 
 def _decode(body: bytes, memo: Memo) -> Frame:

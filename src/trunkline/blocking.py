@@ -111,8 +111,11 @@ class _LoopThread(threading.Thread):
 
     loop: asyncio.AbstractEventLoop
     stop: asyncio.Event
+    tasks: set[asyncio.Task[None]]
+    """What runs; kept here, a forked child never destroys what its parent goes on with."""
 
     def __init__(self) -> None:
+        self.tasks = set()
         super().__init__(name="trunkline-portal", daemon=True)
         self._ready = threading.Event()
         self.start()
@@ -147,12 +150,16 @@ class _Job(Generic[T]):
     def cancel(self) -> None:
         """Cancel the coroutine if it still runs, and wait until it has ended."""
         if self.thread.is_alive() and not self.outcome.done():  # in a forked child it is not
-            self.thread.loop.call_soon_threadsafe(self._task.cancel)
+            self.thread.loop.call_soon_threadsafe(self._give_up)
             wait([self.outcome])
 
     def _begin(self) -> None:
         self._task = self.thread.loop.create_task(self._run())
         self._task.add_done_callback(self._end)
+        self.thread.tasks.add(self._task)
+
+    def _give_up(self) -> None:
+        self._task.cancel()
 
     async def _run(self) -> None:
         try:
@@ -160,7 +167,8 @@ class _Job(Generic[T]):
         except BaseException as error:
             self.outcome.set_exception(error)
 
-    def _end(self, _: object) -> None:
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self.thread.tasks.discard(task)
         if not self.outcome.done():  # cancelled before its first step
             self.outcome.set_exception(asyncio.CancelledError())
 

@@ -52,7 +52,9 @@ class Fold:
             self._hear(event)
         elif isinstance(event, Extra):
             for name, value in event.fields.items():
-                _merge(self._extra, name, value)
+                before = self._extra.get(name)
+                both_texts = isinstance(before, str) and isinstance(value, str)
+                self._extra[name] = before + value if both_texts else _joined(before, value)
 
     def message(self) -> Message:
         """Return the assistant's message as far as it came."""
@@ -136,16 +138,10 @@ class _Open:
         return ToolCall(arguments=arguments, extra=self.extra, **said)
 
 
-def _merge(into: dict[str, Any], name: str, value: object) -> None:
-    """Join lists, texts and objects that arrive in pieces; else the last that says something."""
-    before = into.get(name)
+def _joined(before: Any, value: Any) -> Any:
+    """Join lists, and objects field by field; of anything else the last that says something."""
+    if isinstance(before, list) and isinstance(value, list):
+        return before + value
     if isinstance(before, dict) and isinstance(value, dict):
-        into[name] = before = dict(before)
-        for inner, piece in value.items():
-            _merge(before, inner, piece)
-    elif (isinstance(before, list) and isinstance(value, list)) or (
-        isinstance(before, str) and isinstance(value, str)
-    ):
-        into[name] = before + value  # type: ignore[operator]
-    elif value is not None or before is None:
-        into[name] = value
+        return before | {name: _joined(before.get(name), piece) for name, piece in value.items()}
+    return before if value is None else value

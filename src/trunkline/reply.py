@@ -94,7 +94,7 @@ class Reply:
         self.shown_bytes = 0
         self.least_frame_bytes = 0
         """Length of the shortest shown frame: what a frame weighs around its words."""
-        self._head = list(reversed(list(head)))
+        self._head = list(head)[::-1]
         self._source = source
         self._tails: list[Tail] = []
         self._reader: asyncio.Task[object] | None = None
@@ -136,6 +136,14 @@ class Reply:
             self._end("complete", None)
         return frame
 
+    def events(self, frame: Frame) -> tuple[Event, ...]:
+        """Decode a frame of this reply; one that cannot be decoded is its end."""
+        try:
+            return frame.events
+        except Exception as error:
+            self._end("failed", error)
+            raise
+
     async def message(self, choice: int = 0) -> Message:
         """Read to the end and fold the frames into one message per choice.
 
@@ -148,7 +156,7 @@ class Reply:
                 raise RuntimeError("message() needs all frames, and some were read before")
             folds: dict[int, Fold] = {}
             async for frame in self:
-                for event in self._events(frame):
+                for event in self.events(frame):
                     folds.setdefault(event.choice, Fold(event.choice)).add(event)
             self._messages = {number: fold.message() for number, fold in folds.items()}
         return self._messages.get(choice) or Message(role="assistant")
@@ -201,9 +209,9 @@ class Reply:
         except BaseException as error:
             failure = error
         self._reader = None
-        if self._interrupted and task is not None:
-            if task.uncancel() <= cancels and isinstance(failure, asyncio.CancelledError):
-                failure = None  # nobody else cancelled us
+        if self._interrupted and task is not None and task.uncancel() <= cancels:
+            # Nobody else cancelled us.
+            failure = None if isinstance(failure, asyncio.CancelledError) else failure
         if failure is not None and not isinstance(failure, Exception):
             self._end("cancelled", failure)
             raise failure
@@ -231,16 +239,8 @@ class Reply:
             reader.cancel()
         self._end(outcome, error)
 
-    def _events(self, frame: Frame) -> tuple[Event, ...]:
-        """Decode a frame; one that cannot be decoded is the end of the reply."""
-        try:
-            return frame.events
-        except Exception as error:
-            self._end("failed", error)
-            raise
-
     def _note(self, frame: Frame) -> None:
-        for event in self._events(frame):
+        for event in self.events(frame):
             if isinstance(event, UsageReport):
                 self.usage = event.usage
             elif isinstance(event, Finish) and event.choice == 0:

@@ -131,7 +131,8 @@ async def test_no_user_means_no_user_row(line: Trunkline, up: FakeUpstream) -> N
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 async def test_reasoning_becomes_thoughts(line: Trunkline, up: FakeUpstream, field: str) -> None:
     """The format is recognised without a flag from the caller."""
-    up.script(Json(chat_answer("42", **{field: "Six times seven."})))
+    thought: dict[str, Any] = {field: "Six times seven."}
+    up.script(Json(chat_answer("42", **thought)))
     content, thoughts = await ask()
     assert content == "42"
     assert thoughts["reasoning_content"] == "Six times seven."

@@ -143,3 +143,12 @@ def test_openai_compatible_without_a_base_url_is_a_clear_error(
     monkeypatch.setenv("OPENAI_API_KEY", "x")
     with pytest.raises(errors.ConfigError, match="LLM_BASE_URL"):
         LLMService()
+
+
+async def test_a_provider_of_ones_own_needs_no_model_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LLM_PROVIDER alone is enough, as the seed says."""
+    register_provider("parrot", Parrot)
+    monkeypatch.setenv("LLM_PROVIDER", "parrot")
+    service = LLMService()
+    assert (await service.chat(HI)).reply == "Hello."
+    await service.line.close()

@@ -17,6 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -25,6 +26,7 @@ from trunkline.dialects.openai_chat.usage import usage_of
 from trunkline.errors import (
     AuthFailed,
     ContextTooLong,
+    InputError,
     ProviderError,
     Refused,
     UpstreamFailed,
@@ -36,12 +38,15 @@ from trunkline.transport.sse import SseSplitter
 from trunkline.types import (
     Chat,
     Cost,
+    Deployment,
     Finish,
     Frame,
     Mark,
     Memo,
     Prompt,
     Started,
+    Text,
+    ToolResult,
     Usage,
     UsageReport,
     say,
@@ -370,6 +375,42 @@ def test_errors_fall_into_their_class() -> None:
             checked += 1
     print(f"{checked} recorded errors")
     assert checked >= ERRORS
+
+
+def test_requests_are_relayed_and_understood() -> None:
+    """Every recorded request is read, relayed as the same JSON, and typed without a loss.
+
+    Typed, spelled and read again it is the same prompt. Ollama's `max_tokens: 0` is refused.
+    """
+    row = Deployment(provider="p", model="m", base_url="http://x.test/v1")
+    relayed, refused = 0, 0
+    for provider in ANSWERS:
+        for record in records(provider):
+            asked = record["request"]
+            if not isinstance(asked, dict):
+                continue
+            try:
+                chat = openai_chat.read(json.dumps(asked).encode())
+            except InputError:
+                refused += 1
+                assert record["response_status"] == 400 or asked["max_tokens"] == 0
+                continue
+            sent = json.loads(openai_chat.encode(chat, row).body)
+            changed = ("model", "stream", "stream_options")
+            kept = {k: v for k, v in asked.items() if v is not None and k not in changed}
+            assert {k: v for k, v in sent.items() if k not in changed} == kept, record["id"]
+            assert (sent["model"], sent.get("stream", False)) == ("m", bool(asked.get("stream")))
+            relayed += 1
+            results = [
+                p for m in chat.prompt.messages for p in m.parts if isinstance(p, ToolResult)
+            ]
+            if all(isinstance(part, Text) for result in results for part in result.parts):
+                typed = msgspec.structs.replace(chat, body=chat.prompt)
+                again = openai_chat.read(openai_chat.encode(typed, row).body).prompt
+                assert again == chat.prompt, record["id"]
+    print(f"{relayed} recorded requests")
+    assert relayed >= 1150
+    assert refused == 5
 
 
 def test_a_wait_of_a_millisecond_does_not_beat_one_of_a_second() -> None:

@@ -237,11 +237,12 @@ async def test_an_error_body_is_scrubbed_and_keeps_its_wait(
     assert up.connections_made == 1
 
 
-async def test_a_slow_reader_is_not_an_idle_provider(
-    up: FakeUpstream, transport: Transport
+@pytest.mark.parametrize("answer", [STREAM, Raw(STREAM.head + b"".join(STREAM.body), end="keep")])
+async def test_a_slow_reader_is_not_a_slow_provider(
+    up: FakeUpstream, transport: Transport, answer: Answer
 ) -> None:
-    """The idle time-out counts while somebody waits for the provider, not the other way round."""
-    up.script(Sse(chat_chunks("a b c")))
+    """Time-outs count while somebody waits for the provider, also if all came in one packet."""
+    up.script(answer)
     reply = await transport.send(ask(up.url, stream=True, limits=QUICK))
     async for _ in reply:
         await asyncio.sleep(0.05)

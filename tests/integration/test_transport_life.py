@@ -1,5 +1,7 @@
 """A library's life: run after run, threads, forks and exits, without a warning."""
 
+import os
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ import pytest
 from trunkline.testing import FakeUpstream, Sse, chat_chunks
 
 ROOT = Path(__file__).parents[2]
+CERT = Path(__file__).parent / "tls" / "cert.pem"
 
 PRELUDE = """
 import asyncio, gc, os, sys, threading
@@ -28,10 +31,14 @@ async def call():
 """
 
 
-@pytest.fixture
-def up() -> Iterator[FakeUpstream]:
-    """A provider on a loop of its own."""
-    with FakeUpstream.in_thread() as upstream:
+@pytest.fixture(params=["http", "https"])
+def up(request: pytest.FixtureRequest) -> Iterator[FakeUpstream]:
+    """A provider on a loop of its own, in the clear and over TLS."""
+    tls = None
+    if request.param == "https":
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(CERT, CERT.with_name("key.pem"))
+    with FakeUpstream.in_thread(tls=tls) as upstream:
         yield upstream
 
 
@@ -40,6 +47,7 @@ def run(script: str, up: FakeUpstream) -> None:
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-W", "error", "-c", PRELUDE + script, up.url],
         cwd=ROOT,
+        env=os.environ | {"SSL_CERT_FILE": str(CERT)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -160,21 +168,6 @@ loop.close()
         up,
     )
     assert up.connections_made == 2
-
-
-def test_exit_with_everything_open(up: FakeUpstream) -> None:
-    """A process may end in the middle of an answer."""
-    up.script(Sse(chat_chunks("a b c d")).hang_after(700))
-    run(
-        """
-async def leave():
-    reply = await transport.send(ask(URL, stream=True))
-    await call()
-    return reply
-reply = asyncio.run(leave())
-""",
-        up,
-    )
 
 
 def test_nothing_heavy_is_imported_before_the_first_call() -> None:

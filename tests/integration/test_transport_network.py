@@ -10,7 +10,7 @@ import pytest
 
 from tests.wire import ask, read
 from trunkline.clock import SystemClock
-from trunkline.errors import ConnectFailed
+from trunkline.errors import ConnectFailed, Truncated
 from trunkline.testing import FakeUpstream, Sse, chat_chunks
 from trunkline.transport import Transport
 
@@ -84,15 +84,16 @@ class Proxy:
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         else:
             up_writer.write(head.replace(target, b"/" + target.split(b"/", 3)[3], 1))
-        try:
-            await asyncio.gather(_pump(reader, up_writer), _pump(up_reader, writer))
-        finally:
-            up_writer.close()
+        await asyncio.gather(_pump(reader, up_writer), _pump(up_reader, writer))
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
+    """Copy until one side ends, then end the other."""
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+    finally:
+        writer.close()
 
 
 @pytest.mark.usefixtures("trusted")
@@ -110,14 +111,31 @@ async def test_tls_works_and_its_connections_are_kept(
 
 
 @pytest.mark.usefixtures("trusted")
-async def test_closing_early_under_tls_is_seen_at_once(
+async def test_closing_early_under_tls_waits_for_no_goodbye(
     secure: FakeUpstream, transport: Transport
 ) -> None:
-    """No goodbye is waited for, so the provider stops at once."""
+    """The socket is gone at once, whether or not the provider listens, so it can stop."""
     secure.script(Sse(chat_chunks("a b c d e f")).hang_after(800))
     async with await transport.send(ask(secure.url, stream=True)):
-        pass
-    await secure.wait_idle(1.0, closed=True)
+        (handler,) = (await transport._pools.client())._standing  # type: ignore[attr-defined]
+        sock = handler.transport.get_extra_info("socket")
+    await asyncio.sleep(0)
+    assert sock.fileno() == -1
+    await secure.wait_idle(closed=True)
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_closing_the_transport_fails_what_is_under_way(
+    secure: FakeUpstream, transport: Transport
+) -> None:
+    """Under TLS the news takes a turn of the loop longer, and still arrives."""
+    secure.script(Sse(chat_chunks("a b c d e f")).hang_after(800))
+    reply = await transport.send(ask(secure.url, stream=True))
+    task = asyncio.create_task(read(reply))
+    await asyncio.sleep(0.03)
+    await transport.close()
+    with pytest.raises(Truncated):
+        await asyncio.wait_for(task, 1)
 
 
 async def test_a_certificate_nobody_trusts_sends_nothing(

@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from tests.wire import ECHO, ask, read
@@ -25,6 +26,7 @@ from trunkline.testing import (
     reset,
 )
 from trunkline.transport import Transport
+from trunkline.types import Trail
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -325,6 +327,30 @@ async def test_a_cancellation_at_every_turn_of_the_loop_leaks_nothing(
         asyncio.CancelledError,
     }
     assert await _whole(transport, up.url, stream=stream) == "a b"
+
+
+@pytest.mark.parametrize("answer", [hang(), Sse(chat_chunks("a b c d")).hang_after(700)])
+async def test_closing_the_transport_fails_what_is_under_way(
+    up: FakeUpstream, transport: Transport, answer: Answer
+) -> None:
+    """Nobody waits for ever on a connection that is gone."""
+    up.script(answer)
+    task = asyncio.create_task(_whole(transport, up.url, stream=True))
+    await asyncio.sleep(0.03)
+    await transport.close()
+    with pytest.raises((ConnectionLost, Truncated)):
+        await asyncio.wait_for(task, 1)
+
+
+async def test_the_trail_says_what_was_not_sent(up: FakeUpstream, transport: Transport) -> None:
+    """Options that the dialect dropped for this deployment."""
+    up.on(lambda request: Json({"nonce": request.json()["nonce"]}))
+    trail = Trail(started_ns=0, started_s=0.0)
+    chat = msgspec.structs.replace(ask(up.url, dialect=ECHO), trail=trail)
+    reply = await transport.send(chat)
+    assert await read(reply) == "hi"
+    assert trail.dropped == ("top_k",)
+    assert reply.headers["content-type"] == "application/json"
 
 
 async def _whole(transport: Transport, url: str, *, stream: bool) -> str:

@@ -85,10 +85,10 @@ def test_a_call_sees_the_callers_context(portal: Portal) -> None:
 
 def test_many_threads_share_a_portal(portal: Portal) -> None:
     """Calls of many threads run side by side on the one loop."""
-    all_in = threading.Barrier(8)
+    all_in = asyncio.Barrier(8)
 
     async def meet(n: int) -> int:
-        await asyncio.to_thread(all_in.wait)
+        await all_in.wait()
         return n
 
     with ThreadPoolExecutor(8) as pool:
@@ -186,13 +186,12 @@ def test_closing_cancels_what_runs_and_a_later_call_starts_anew(portal: Portal) 
 def test_a_job_cancelled_before_its_first_step_ends(portal: Portal) -> None:
     """Nobody waits for ever for a coroutine that never began."""
     thread = blocking._LoopThread()
-    hold, held = threading.Event(), threading.Event()
-    thread.loop.call_soon_threadsafe(lambda: (held.set(), hold.wait()))
-    held.wait()
+    hold = threading.Event()
+    thread.loop.call_soon_threadsafe(hold.wait)
     job = blocking._Job(thread, lambda: add(1))
-    thread.loop.call_soon_threadsafe(lambda: job._task.cancel())
+    threading.Timer(0.05, hold.set).start()
+    job.cancel()
     thread.loop.call_soon_threadsafe(thread.stop.set)
-    hold.set()
     with pytest.raises(asyncio.CancelledError):
         job.result()
     thread.join()
@@ -234,8 +233,10 @@ def test_a_forked_child_has_a_portal_of_its_own() -> None:
     """Parent and child both go on, an iterator open at the fork harms neither."""
     out = run(
         """
-        import os, sys
+        import os, sys, warnings
         from trunkline.blocking import Portal
+
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons frown on any fork here
 
         portal = Portal()
 

@@ -77,6 +77,7 @@ def test_a_secret_is_not_cut_before_it_is_found() -> None:
     know(["0123456789"])
     for before in range(120):
         assert "0123" not in scrub("x" * before + "0123456789" + "y" * 200, 100)
+        assert "hunter" not in scrub("x" * before + " https://me:hunter2x@host " + "y" * 200, 100)
 
 
 def test_short_secrets_do_not_mask_ordinary_words() -> None:
@@ -332,6 +333,7 @@ def test_hostile_and_endless_things_are_survived() -> None:
     assert scrub_mapping(HostileDict(a=1)) == {}
     endless: dict[str, Any] = {"password": "hunter2x"}
     endless["again"] = endless
+    assert scrub_mapping(endless)["password"] == MASK
     assert "hunter2x" not in str(scrub_mapping(endless))
 
 

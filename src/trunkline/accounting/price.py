@@ -38,30 +38,32 @@ def cost(usage: Usage, price: Price | None, *, estimated: bool = False) -> Cost:
         if prompt_tokens <= threshold:
             break
         rates = tier
-    write, write_1h = rates.cache_write_nusd, rates.cache_write_1h_nusd
-    long_tokens = usage.cache_write_1h_tokens
-    total = (
-        rates.request_nusd
-        + _side(
-            prompt_tokens,
-            rates.input_nusd,
-            (
-                (usage.audio_input_tokens, rates.audio_input_nusd),
-                (long_tokens, write if write_1h is None else write_1h),
-                (usage.cache_write_tokens - long_tokens, write),
-                (usage.cache_read_tokens, rates.cache_read_nusd),
-            ),
-        )
-        + _side(
-            usage.completion_tokens,
-            rates.output_nusd,
-            ((usage.audio_output_tokens, rates.audio_output_nusd),),
-        )
-    )
+    total = rates.request_nusd + _input(usage, rates) + _output(usage, rates)
     nusd, rest = divmod(total, _MILLION)
     if rest * 2 > _MILLION or (rest * 2 == _MILLION and nusd & 1):
         nusd += 1
     return Cost(nusd, "estimated" if estimated else "exact")
+
+
+def _input(usage: Usage, rates: Price) -> int:
+    if not (usage.cache_read_tokens or usage.cache_write_tokens or usage.audio_input_tokens):
+        return max(usage.prompt_tokens, 0) * rates.input_nusd
+    write, write_1h = rates.cache_write_nusd, rates.cache_write_1h_nusd
+    long_tokens = usage.cache_write_1h_tokens
+    classes = (
+        (usage.audio_input_tokens, rates.audio_input_nusd),
+        (long_tokens, write if write_1h is None else write_1h),
+        (usage.cache_write_tokens - long_tokens, write),
+        (usage.cache_read_tokens, rates.cache_read_nusd),
+    )
+    return _side(usage.prompt_tokens, rates.input_nusd, classes)
+
+
+def _output(usage: Usage, rates: Price) -> int:
+    if not usage.audio_output_tokens:
+        return max(usage.completion_tokens, 0) * rates.output_nusd
+    classes = ((usage.audio_output_tokens, rates.audio_output_nusd),)
+    return _side(usage.completion_tokens, rates.output_nusd, classes)
 
 
 def _side(tokens: int, plain_nusd: int, classes: tuple[tuple[int, int | None], ...]) -> int:

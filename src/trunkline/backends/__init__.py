@@ -18,8 +18,6 @@ from trunkline.reply import Reply
 from trunkline.service import Service
 from trunkline.types import Call, Deployment, Frame, Mark
 
-DIALECT = "events"
-"""What `Deployment.dialect` says of a backend: there is no wire to encode for."""
 KINDS = ("demo", "custom")
 
 

@@ -148,7 +148,9 @@ class Custom:
             )
             return (provider.stream_generate if call.stream else provider.generate)(request)
         method: Callable[..., Any] = provider.stream_chat if call.stream else provider.chat
-        options = {"model": deployment.model, **limits, **parameters}
+        unnamed = deployment.model == deployment.provider  # see `Planner`: no model was named
+        model = None if unnamed else deployment.model
+        options = {"model": model, **limits, **parameters}
         taken = _taken(method, options)
         if call.trail is not None:
             call.trail.dropped = tuple(n for n in options if n not in taken and n != "model")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from importlib import import_module
 
 import click
@@ -44,5 +46,11 @@ def main() -> None:
     Without any configuration the built-in demo provider answers. Set OPENAI_API_KEY,
     ANTHROPIC_API_KEY, ... or run `trunkline init` to use real ones.
 
-    Exit codes: 0 good, 1 failed, 2 wrong use.
+    Results go to standard output, warnings and errors to standard error.
+    Exit codes: 0 good, 1 failed, 2 wrong use, 130 interrupted.
     """
+    # A terminal that lacks a letter loses only that; input that is no text is refused later.
+    how = ((sys.stdout, "replace"), (sys.stderr, "replace"), (sys.stdin, "surrogateescape"))
+    for stream, errors in how:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)

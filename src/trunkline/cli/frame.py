@@ -1,4 +1,4 @@
-"""What every command shares: the configuration option, errors as exit codes, tables, JSON."""
+"""What every command shares: common options, errors as exit codes, tables, JSON."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from trunkline.client import Trunkline
 from trunkline.errors import TrunklineError
 from trunkline.observability.redact import scrub
 
+_INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
 config_option = click.option(
     "-c",
     "--config",
@@ -24,24 +26,31 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def fails_cleanly(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn our errors into a line on stderr (or a JSON object on stdout) and exit code 1."""
+    """Turn our errors into words on stderr and exit code 1; leave quietly when told to."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
         except TrunklineError as error:
-            message = scrub(error.message)
-            if kwargs.get("as_json"):
-                print_json({"error": {"code": error.code, "message": message}})
-            else:
-                click.echo(f"error: {message} [{error.code}]", err=True)
+            click.echo(error_text(error, as_json=bool(kwargs.get("as_json"))), err=True)
             raise SystemExit(1) from None
+        except KeyboardInterrupt:
+            raise SystemExit(_INTERRUPTED) from None
         except BrokenPipeError:  # the reader of our output left
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             raise SystemExit(1) from None
 
     return run
+
+
+def error_text(error: TrunklineError, *, as_json: bool) -> str:
+    """Return one line about `error`, free of credentials."""
+    message = scrub(error.message)
+    if as_json:
+        fields = {"code": error.code, "message": message}
+        return json.dumps({"error": fields}, ensure_ascii=False)
+    return f"error: {message} [{error.code}]"
 
 
 def open_line(config: str | None) -> Trunkline:
@@ -71,7 +80,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def _cell(value: object) -> str:
-    if value is None:
+    if value is None or value == "":
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -79,4 +88,4 @@ def _cell(value: object) -> str:
 
 
 def _numeric(text: str) -> bool:
-    return text == "-" or text.replace(".", "", 1).replace(",", "").isdigit()
+    return text == "-" or text.replace(".", "", 1).isdigit()

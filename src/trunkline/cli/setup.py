@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from trunkline import catalog
 from trunkline.cli.frame import config_option, fails_cleanly, json_option, open_line, print_json
+from trunkline.config import Config, Provider, from_mapping
+from trunkline.config.environment import Environment, read_dotenv
 from trunkline.egress import reachable
+from trunkline.errors import ConfigError
 
 _HEAD = """\
 # Written by `trunkline init`. Every key is described in docs/reference/configuration.md.
 llm_service:
+"""
+_CHAIN = """\
+  # Where a call goes on when a provider fails. Whoever takes over for another needs `models:`,
+  # so that there is something to ask it for.
 """
 
 
@@ -23,76 +31,142 @@ llm_service:
 @json_option
 @fails_cleanly
 def check(probe: bool, config: str | None, as_json: bool) -> None:
-    """Check the configuration and say what it amounts to."""
+    """Check the configuration and say what it amounts to.
+
+    Exit code 1 when it cannot be used, or when --probe does not reach every provider.
+    """
     line = open_line(config)
-    found = line.config
     reached = line.status() if probe else {}
     if as_json:
-        print_json(
-            {
-                "source": found.source,
-                "default_provider": found.default_provider,
-                "default_model": found.default_model,
-                "providers": {
-                    name: {"models": list(p.models), "reachable": reached.get(name)}
-                    for name, p in found.providers.items()
-                },
-                "groups": list(found.groups),
-                "budgets": [budget.scope for budget in found.budgets],
-                "warnings": list(found.warnings),
-            }
-        )
+        print_json(_fields(line.config, reached))
     else:
-        click.echo(f"{found.source}: good")
-        click.echo(f"default provider: {found.default_provider or 'none'}")
-        for name, provider in found.providers.items():
-            word = {True: ", reachable", False: ", NOT reachable", None: ""}[reached.get(name)]
-            models = ", ".join(provider.models) or "any model"
-            click.echo(f"provider {name}: {models}{word}")
-        for name in found.groups:
-            click.echo(f"group {name}")
-        for budget in found.budgets:
-            click.echo(f"budget on {budget.scope} per {budget.period}")
+        for text in _lines(line.config, reached):
+            click.echo(text)
     if not all(reached.values()):
         raise SystemExit(1)
 
 
+def _fields(config: Config, reached: dict[str, bool]) -> dict[str, object]:
+    return {
+        "source": config.source,
+        "data_dir": str(config.data_dir),
+        "default_provider": config.default_provider,
+        "default_model": config.default_model,
+        "providers": {
+            name: {"models": list(provider.models), "reachable": reached.get(name)}
+            for name, provider in config.providers.items()
+        },
+        "disabled": config.disabled,
+        "fallback_chain": list(config.fallback_chain),
+        "groups": list(config.groups),
+        "aliases": config.aliases,
+        "budgets": [budget.scope for budget in config.budgets],
+        "warnings": list(config.warnings),
+    }
+
+
+def _lines(config: Config, reached: dict[str, bool]) -> Iterable[str]:
+    yield f"{config.source}: good"
+    yield f"data folder: {config.data_dir}"
+    yield f"default provider: {config.default_provider or 'none'}"
+    yield f"default model: {config.default_model or 'none'}"
+    for name, provider in config.providers.items():
+        word = {True: ", reachable", False: ", NOT reachable", None: ""}[reached.get(name)]
+        yield f"provider {name}: {_asked_for(provider)}{word}"
+    for name, why in config.disabled.items():
+        yield f"provider {name}: DISABLED, {why}"
+    if config.fallback_chain:
+        yield f"fallback chain: {', '.join(config.fallback_chain)}"
+    for name, group in config.groups.items():
+        yield f"group {name}: {', '.join(row.name for row in group.deployments) or 'nobody'}"
+    for name, target in config.aliases.items():
+        yield f"alias {name}: {target}"
+    for budget in config.budgets:
+        yield f"budget on {budget.scope} per {budget.period}, {budget.mode}"
+
+
+def _asked_for(provider: Provider) -> str:
+    models = ", ".join(provider.models)
+    if not provider.open:
+        return models
+    return f"{models} and any other model" if models else "any model"
+
+
 @click.command()
-@click.argument("path", type=click.Path(dir_okay=False), default="trunkline.yaml")
+@click.argument("path", type=click.Path(dir_okay=False, allow_dash=True), default="trunkline.yaml")
 @click.option("--force", is_flag=True, help="Write over an existing file.")
 @json_option
 @fails_cleanly
 def init(path: str, force: bool, as_json: bool) -> None:
-    """Write a configuration from what is found here: keys in the environment, local servers."""
+    """Write a configuration from what is found here: the environment, .env, local servers.
+
+    PATH is trunkline.yaml if not given; "-" prints it. No key is written, only the name of the
+    variable that holds it.
+    """
     target = Path(path)
-    if target.exists() and not force:
+    if path != "-" and target.exists() and not force:
         raise click.UsageError(f"{path} exists; --force writes over it")
-    rows = catalog.rows().values()
-    keyed = {
-        row.name: variable
-        for row in rows
-        if (variable := next(filter(os.environ.get, row.key_variables), None))
-    }
-    local = {row.name: row.base_url for row in rows if row.local and row.base_url}
-    up = [name for name, yes in reachable(local).items() if yes]
-    text = _yaml(keyed, {name: local[name] for name in up})
-    target.write_text(text, encoding="utf-8")
+    dotenv, _ = read_dotenv(target.parent / ".env")
+    variables = {**dotenv, **os.environ}
+    sections = _sections(variables)
+    text = _yaml(sections)
+    try:
+        if path != "-":
+            target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
     if as_json:
-        print_json({"path": path, "providers": [*keyed, *up]})
+        print_json({"path": path, "providers": list(sections), "text": text})
+    elif path == "-":
+        click.echo(text, nl=False)
     else:
-        click.echo(f"wrote {path}: {', '.join([*keyed, *up]) or 'the demo provider'}")
+        click.echo(f"wrote {path}: {', '.join(sections)}")
 
 
-def _yaml(keyed: dict[str, str], local: dict[str, str]) -> str:
-    names = [*keyed, *local] or ["demo"]
-    lines = [f"  default_provider: {names[0]}"]
+def _sections(variables: dict[str, str]) -> dict[str, list[str]]:
+    """Return the lines for each provider, the default one first.
+
+    They are the ones that count without a file, and the local servers that answer.
+    """
+    found = from_mapping({}, variables)
+    environment = Environment(variables)
+    sections = {
+        provider.name: _section(provider, environment) for provider in found.providers.values()
+    }
+    local: dict[str, str] = {}
+    for row in catalog.rows().values():
+        if row.local and row.base_url and row.name not in sections:
+            local.setdefault(row.base_url, row.name)
+    up = reachable({name: url for url, name in local.items()})
+    servers = {
+        name: [f"base_url: {url} # something answers there; make sure it is this"]
+        for url, name in local.items()
+        if up[name]
+    }
+    if list(sections) == ["demo"] and environment.get("LLM_PROVIDER") is None and servers:
+        return servers
+    return sections | servers
+
+
+def _section(provider: Provider, environment: Environment) -> list[str]:
+    row = catalog.row(provider.type)
+    if row is None:
+        return []
+    keys = {"api_key": row.key_variables, "base_url": (row.url_variable,)}
+    return [
+        f"{key}: ${{{variable}}}"
+        for key, names in keys.items()
+        if (variable := next(filter(environment.get, names), None))
+    ]
+
+
+def _yaml(sections: dict[str, list[str]]) -> str:
+    names = list(sections)
+    text = f"{_HEAD}  default_provider: {names[0]}\n"
     if len(names) > 1:
-        lines.append(f"  fallback_chain: [{', '.join(names)}]")
-    lines.append("  providers:")
-    for name, variable in keyed.items():
-        lines += [f"    {name}:", f"      api_key: ${{{variable}}}"]
-    for name, url in local.items():
-        lines += [f"    {name}:", f"      base_url: {url}"]
-    if names == ["demo"]:
-        lines.append("    demo: {}")
-    return _HEAD + "\n".join(lines) + "\n"
+        text += f"{_CHAIN}  fallback_chain: [{', '.join(names)}]\n"
+    text += "  providers:\n"
+    for name, lines in sections.items():
+        text += f"    {name}:{'' if lines else ' {}'}\n"
+        text += "".join(f"      {line}\n" for line in lines)
+    return text

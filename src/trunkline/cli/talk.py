@@ -3,22 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from contextlib import aclosing
+from importlib import import_module
 from typing import Any
 
 import click
 
 from trunkline.accounting.price import format_usd
-from trunkline.cli.frame import config_option, fails_cleanly, json_option, open_line, print_json
+from trunkline.cli.frame import (
+    config_option,
+    error_text,
+    fails_cleanly,
+    json_option,
+    open_line,
+    print_json,
+)
 from trunkline.client import Trunkline
+from trunkline.errors import TrunklineError
 from trunkline.fold import Fold
 from trunkline.llm_service.ask import NOBODY, call_id, follow, model_of, thoughts_of
 from trunkline.llm_service.ask import chat as make_call
 from trunkline.llm_service.chunks import usage_dict
 from trunkline.reply import Reply
-from trunkline.types import Message, TextDelta
+from trunkline.types import Message, RefusalDelta, TextDelta, Trail
+
+
+def _parameters(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, Any]:
+    parameters: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.BadParameter(f"{pair!r} is not NAME=VALUE")
+        try:
+            parameters[name] = json.loads(value)
+        except ValueError:
+            parameters[name] = value
+    return parameters
+
 
 _model = click.option("-m", "--model", help="Model, group, alias or provider/model.")
 _provider = click.option("--provider", help="Provider, when the model's name does not say it.")
@@ -29,6 +54,7 @@ _parameter = click.option(
     "parameters",
     multiple=True,
     metavar="NAME=VALUE",
+    callback=_parameters,
     help="Parameter such as temperature=0.2; the value is read as JSON, else as text. Repeatable.",
 )
 
@@ -40,7 +66,7 @@ _parameter = click.option(
 @_system
 @_parameter
 @click.option("--no-stream", is_flag=True, help="Wait for the whole answer.")
-@click.option("-v", "--verbose", is_flag=True, help="Tell tokens, cost and time on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Tell model, tokens and cost on stderr.")
 @config_option
 @json_option
 @fails_cleanly
@@ -49,20 +75,17 @@ def call(prompt: tuple[str, ...], as_json: bool, config: str | None, **options: 
 
     PROMPT may be several words; without it, or as "-", it is read from standard input.
     """
-    text = " ".join(prompt)
-    if text in {"", "-"}:
-        text = click.get_text_stream("stdin").read()
-    messages = [*_opening(options["system"]), {"role": "user", "content": text}]
-    line = open_line(config)
-    answer = asyncio.run(_answer(line, messages, options, quiet=as_json))
+    messages = [*_opening(options["system"]), {"role": "user", "content": _question(prompt)}]
+    answer = asyncio.run(_once(open_line(config), messages, options, quiet=as_json))
     if as_json:
         print_json(answer)
     elif options["verbose"]:
         usage = answer["usage"]
-        cost = "unknown" if answer["cost_usd"] is None else f"{answer['cost_usd']} USD"
+        cost = "cost unknown" if answer["cost_usd"] is None else f"{answer['cost_usd']} USD"
         click.echo(
             f"{answer['provider']}/{answer['model']}: {usage['prompt_tokens']} + "
-            f"{usage['completion_tokens']} tokens, {cost}, call {answer['call_id']}",
+            f"{usage['completion_tokens']} tokens, {cost} ({answer['cost_state']}), "
+            f"call {answer['call_id']}",
             err=True,
         )
 
@@ -78,34 +101,48 @@ def call(prompt: tuple[str, ...], as_json: bool, config: str | None, **options: 
 def chat(as_json: bool, config: str | None, **options: Any) -> None:
     """Talk with a model, turn by turn.
 
-    An empty line is ignored; end with Ctrl-D or /exit. With --json each answer is one JSON line.
+    One line is one turn, an empty one is ignored; end with Ctrl-D or /exit. A turn that fails is
+    forgotten and the talk goes on; the exit code then is 1. With --json each turn prints one line:
+    the answer or {"error": ...}.
     """
     line = open_line(config)
-    options["no_stream"] = False
     if sys.stdin.isatty() and not as_json:
-        names = ", ".join(line.config.providers) or "demo"
+        names = ", ".join(line.config.providers)
         click.echo(f"Talking through {names}. Ctrl-D or /exit ends.", err=True)
-    asyncio.run(_talk(line, options, as_json=as_json))
+    if not _talk(line, options, as_json=as_json):
+        raise SystemExit(1)
 
 
-async def _talk(line: Trunkline, options: dict[str, Any], *, as_json: bool) -> None:
-    messages = _opening(options["system"])
-    prompt = "> " if sys.stdin.isatty() else ""
+def _talk(line: Trunkline, options: dict[str, Any], *, as_json: bool) -> bool:
+    """Answer turn by turn to the end of the input; return whether all went well.
+
+    The loop runs only while a model is asked, so that Ctrl-C always finds the main thread.
+    """
+    messages, good = _opening(options["system"]), True
+    with asyncio.Runner() as runner:
+        try:
+            for text in _turns():
+                messages.append({"role": "user", "content": text})
+                try:
+                    answer = runner.run(_answer(line, messages, options, quiet=as_json))
+                except TrunklineError as error:
+                    good = False
+                    messages.pop()
+                    click.echo(error_text(error, as_json=as_json), err=not as_json)
+                    continue
+                messages.append({"role": "assistant", "content": answer["content"]})
+                if as_json:
+                    click.echo(json.dumps(answer, ensure_ascii=False))
+        finally:
+            runner.run(line.close())
+    return good
+
+
+async def _once(
+    line: Trunkline, messages: list[dict[str, Any]], options: dict[str, Any], *, quiet: bool
+) -> dict[str, Any]:
     async with line:
-        while True:
-            try:
-                text = await asyncio.to_thread(input, prompt)
-            except EOFError:
-                return
-            if text.strip() == "/exit":
-                return
-            if not text.strip():
-                continue
-            messages.append({"role": "user", "content": text})
-            answer = await _answer(line, messages, options, quiet=as_json)
-            messages.append({"role": "assistant", "content": answer["content"]})
-            if as_json:
-                click.echo(json.dumps(answer, ensure_ascii=False))
+        return await _answer(line, messages, options, quiet=quiet)
 
 
 async def _answer(
@@ -113,29 +150,37 @@ async def _answer(
 ) -> dict[str, Any]:
     """Ask, print the text as it comes unless `quiet`, return what is to know of the answer."""
     asked = make_call(
-        messages,
-        options["model"],
-        _parameters(options["parameters"]),
-        provider=options["provider"],
+        messages, options["model"], options["parameters"], provider=options["provider"]
     )
-    fold = Fold()
+    fold, shown = Fold(), False
     replies: list[Reply] = []
-    whole = bool(options["no_stream"])
-    async with line, aclosing(follow(line, asked, NOBODY, stream=not whole)) as frames:
-        async for reply, events in frames:
-            replies = [reply]
-            for event in events:
-                fold.add(event)
-                if isinstance(event, TextDelta) and not quiet:
+    await asyncio.sleep(0)  # lets the loop see which connections closed while it stood still
+    frames = follow(line, asked, NOBODY, stream=not options.get("no_stream"))
+    try:
+        async with aclosing(frames):
+            async for reply, events in frames:
+                replies = [reply]
+                for event in events:
+                    fold.add(event)
+                    if quiet or not isinstance(event, TextDelta | RefusalDelta) or event.choice:
+                        continue
                     click.echo(event.text, nl=False)
+                    shown = True
+    finally:
+        if shown:
+            click.echo()
+    answer = _summary(fold.message(), replies[0])
     if not quiet:
-        click.echo()
-    return _summary(fold.message(), replies[0])
+        for warning in answer["warnings"]:
+            click.echo(f"warning: {warning}", err=True)
+    return answer
 
 
 def _summary(message: Message, reply: Reply) -> dict[str, Any]:
     trail = reply.call.trail if reply.call is not None else None
-    nusd = trail.cost.nusd if trail is not None else None
+    trail = trail or Trail()
+    cost = trail.cost
+    left_out = [f"{reply.deployment.name} does not take {name}" for name in trail.dropped]
     return {
         "content": message.text,
         "thoughts": thoughts_of(message),
@@ -143,9 +188,11 @@ def _summary(message: Message, reply: Reply) -> dict[str, Any]:
         "model": model_of(reply),
         "finish_reason": reply.finish,
         "usage": usage_dict(reply.usage),
-        "cost_nusd": nusd,
-        "cost_usd": None if nusd is None else format_usd(nusd),
+        "cost_nusd": cost.nusd,
+        "cost_usd": None if cost.nusd is None else format_usd(cost.nusd),
+        "cost_state": cost.state,
         "call_id": call_id(reply),
+        "warnings": [*left_out, *trail.warnings],
     }
 
 
@@ -153,14 +200,32 @@ def _opening(system: str | None) -> list[dict[str, Any]]:
     return [{"role": "system", "content": system}] if system else []
 
 
-def _parameters(pairs: tuple[str, ...]) -> dict[str, Any]:
-    parameters: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise click.BadParameter(f"{pair!r} is not NAME=VALUE", param_hint="--parameter")
-        try:
-            parameters[name] = json.loads(value)
-        except ValueError:
-            parameters[name] = value
-    return parameters
+def _question(prompt: tuple[str, ...]) -> str:
+    """Return what to ask: the words given, else standard input to its end."""
+    text = " ".join(prompt)
+    if not prompt and sys.stdin.isatty():
+        raise click.UsageError('write a prompt, or "-" to type it and end with Ctrl-D')
+    if prompt in {(), ("-",)}:
+        text = sys.stdin.read()
+    if not text.strip():
+        raise click.UsageError("the prompt is empty; write it, or give it on standard input")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise click.UsageError("the prompt is not text in UTF-8") from None
+    return text
+
+
+def _turns() -> Iterator[str]:
+    """Yield the lines to answer, until the input ends or says /exit."""
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if terminal:
+        with contextlib.suppress(ImportError):
+            import_module("readline")  # gives input() its editing
+    try:
+        while (text := input("> " if terminal else "").strip()) != "/exit":
+            if text:
+                yield text
+    except EOFError:
+        if terminal:
+            click.echo()

@@ -153,7 +153,6 @@ _lines: weakref.WeakSet[Trunkline] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     """Renew what a thread of the parent may have held in the moment of the fork."""
     for line in _lines:
-        line.events.renew()
         line._ingestion.renew()
 
 

@@ -38,8 +38,8 @@ class Keeper:
         """Say that there is work; costs next to nothing when the keeper is awake already."""
         if not self._awake.is_set():
             self._awake.set()
-            if self._thread is None and not self._stopped:
-                self._start()
+        if self._thread is None and not self._stopped:
+            self._start()
 
     def stop(self) -> None:
         """Let the thread end; waits for a job under way."""

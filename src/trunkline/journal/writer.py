@@ -204,8 +204,8 @@ class Journal:
     def _refusal(self, error: OSError) -> RecordError:
         return RecordError(
             f"cannot write the journal in {self._folder}: {error}. No call is made that cannot be "
-            "recorded: free space or make the folder writable, or set TRUNKLINE_DATA (or data_dir "
-            "in the configuration) to another folder"
+            "recorded: free space or make the folder writable, or set TRUNKLINE_DATA to "
+            "another folder"
         )
 
     def _leave_parent(self) -> None:

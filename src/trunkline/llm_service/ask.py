@@ -120,7 +120,7 @@ async def follow(
     try:
         async with await line(replace(call, stream=stream)) as reply:
             async for frame in reply:
-                yield reply, frame.events
+                yield reply, reply.events(frame)
     finally:
         await allowance.charge(call.trail)
 

@@ -102,6 +102,8 @@ class Planner:
             return model
         if provider.models:
             return provider.models[0]
+        if provider.template.backend != "http":
+            return provider.name  # what answers in this process may need no model's name
         raise InputError(
             f"no model was named and provider {provider.name!r} lists none; "
             "name one, or set default_model (LLM_DEFAULT_MODEL)",

@@ -202,7 +202,7 @@ class SqliteStore:
             except (sqlite3.Error, OSError) as error:
                 raise RecordError(
                     f"cannot use the database {self._path}: {error}. Mend or move the file, or set "
-                    "TRUNKLINE_DATA (or data_dir in the configuration) to another folder"
+                    "TRUNKLINE_DATA to another folder"
                 ) from error
 
     def _connection(self) -> sqlite3.Connection:
@@ -218,7 +218,7 @@ class SqliteStore:
                     raise RecordError(
                         f"the database {self._path} was written by a newer Trunkline (schema "
                         f"{version}, this one knows {VERSION}); upgrade this one, or set "
-                        "TRUNKLINE_DATA (or data_dir in the configuration) to another folder"
+                        "TRUNKLINE_DATA to another folder"
                     )
             except BaseException:
                 db.close()

@@ -27,7 +27,7 @@ def chat_answer(
     *,
     usage: Mapping[str, Any] | None = None,
     finish: str = "stop",
-    tool_calls: Sequence[Mapping[str, Any]] = (),
+    tool_calls: Sequence[Mapping[str, Any]] | None = None,
     **message: object,
 ) -> dict[str, Any]:
     """Return a whole chat completion; `message` holds further fields of the message."""

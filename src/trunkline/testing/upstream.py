@@ -131,9 +131,11 @@ class FakeUpstream:
 
     @classmethod
     @contextmanager
-    def in_thread(cls, respond: Respond = answer_hello) -> Iterator[Self]:
+    def in_thread(
+        cls, respond: Respond = answer_hello, *, tls: ssl.SSLContext | None = None
+    ) -> Iterator[Self]:
         """Run one on a loop in a thread of its own."""
-        upstream = cls(respond)
+        upstream = cls(respond, tls=tls)
         loop = asyncio.new_event_loop()
         ready = threading.Event()
         stop = asyncio.Event()

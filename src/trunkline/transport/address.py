@@ -22,7 +22,7 @@ _OURS = frozenset({"accept-encoding", "connection", "content-length", "transfer-
 
 
 class Address:
-    """Where requests to one URL go; compared by identity."""
+    """Where requests to one URL go, by the environment as it was when it was first used."""
 
     __slots__ = ("headers", "host", "proxy", "target", "trust", "url")
 

@@ -121,9 +121,14 @@ class AiohttpClient:
         return AiohttpExchange(connection, handler, head, outgoing.body)
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; calls under way fail."""
         for handler in tuple(self._standing):
-            handler.abort()
+            if handler.transport is not None:
+                handler.transport.abort()
+        # The connector forgets who reads; first the readers must hear of it, under TLS in a
+        # later turn of the loop.
+        for _ in range(3):
+            await asyncio.sleep(0)
         await self._connector.close()
 
     def abandon(self) -> None:

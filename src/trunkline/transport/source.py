@@ -54,7 +54,9 @@ class WireSource:
             if frame is None:
                 raise Truncated("the answer stopped before its end")
             frames.append(frame)
-        if not self._exchange.ended:
+        if self._exchange.ended:
+            self._watch.stop()  # all is here, nothing more is waited for
+        else:
             self._watch.begin()
         return frames
 
@@ -155,4 +157,4 @@ def _is_stream(first: bytes, content_type: str) -> bool:
     start = first.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if start in b"{[<":
         return False
-    return start in b"deir:" or content_type.startswith(_EVENT_STREAM)
+    return start in b"deir:" or content_type.lower().startswith(_EVENT_STREAM)

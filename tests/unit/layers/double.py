@@ -112,6 +112,12 @@ ENDS: dict[str, tuple[Answer, Outcome]] = {
 """Every way in which a call can end: what the provider does, and the outcome that must follow."""
 
 
+async def read(reply: Reply) -> None:
+    """Read what is left of an answer."""
+    async for _ in reply:
+        pass
+
+
 async def settle() -> None:
     """Let whatever can run do so."""
     for _ in range(30):

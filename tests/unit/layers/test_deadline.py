@@ -135,7 +135,7 @@ async def test_the_earlier_of_two_deadlines_wins(
 ) -> None:
     """Of two at the same instant it is the call's: it was the first to be set."""
     clock, answer = ManualClock(), SILENCE if step == SILENCE else (step, SILENCE)
-    service = bounded("both", clock, Inner(answer))  # type: ignore[arg-type]
+    service = bounded("both", clock, Inner(answer))
     task = asyncio.create_task(caught(read(service, request(call_s, attempt_s))))
     await settle()
     clock.advance(5)
@@ -195,6 +195,7 @@ async def test_an_older_cancellation_is_left_as_it_was(which: str, answer: Answe
             await asyncio.get_running_loop().create_future()
         except asyncio.CancelledError:
             return await caught(read(bounded(which, clock, Inner(answer)), request()))
+        raise AssertionError
 
     task = asyncio.create_task(stubborn())
     await settle()

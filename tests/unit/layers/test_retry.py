@@ -10,14 +10,12 @@ from trunkline import errors
 from trunkline.errors import (
     AuthFailed,
     ConnectionLost,
-    DeadlineExceeded,
     ProviderError,
     Refused,
     TrunklineError,
     UpstreamFailed,
     UpstreamRateLimited,
 )
-from trunkline.layers.deadline import call_deadline
 from trunkline.layers.retry import retry
 from trunkline.reply import Reply
 from trunkline.testing import ManualClock
@@ -43,7 +41,7 @@ async def waits(
         await sleep(delay_s)
 
     clock.sleep = note  # type: ignore[method-assign]
-    task = asyncio.create_task(retry(clock, chance)(inner)(call))
+    task = asyncio.ensure_future(retry(clock, chance)(inner)(call))
     await clock.elapse(1000)
     (result,) = await asyncio.gather(task, return_exceptions=True)
     assert clock.pending == 0
@@ -157,23 +155,10 @@ async def test_time_already_spent_counts() -> None:
 async def test_a_cancellation_during_the_wait_ends_it() -> None:
     """Nothing is tried after it and no timer is left."""
     clock, inner = ManualClock(), Inner(limited(10.0))
-    task = asyncio.create_task(retry(clock)(inner)(request()))
+    task = asyncio.ensure_future(retry(clock)(inner)(request()))
     await settle()
     assert clock.pending == 1
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled()
     assert (clock.pending, len(inner.calls)) == (0, 1)
-
-
-async def test_the_deadline_of_the_call_ends_the_wait() -> None:
-    """Also a deadline that the layer itself knows nothing of."""
-    clock, inner = ManualClock(), Inner(limited(10.0))
-    call = request(timeout_s=12)
-    service = call_deadline(clock)(retry(clock)(inner))
-    task = asyncio.create_task(service(call))
-    await clock.elapse(12)
-    with pytest.raises(DeadlineExceeded):
-        await task
-    assert len(inner.calls) == 2
-    assert clock.pending == 0

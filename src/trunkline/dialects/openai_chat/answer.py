@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from msgspec import DecodeError
 from msgspec.json import decode as load
 
-from trunkline.dialects.openai_chat.errors import decode_error, error_in_answer
+from trunkline.dialects.openai_chat.broken import BROKEN
+from trunkline.dialects.openai_chat.errors import error_in_answer
 from trunkline.dialects.openai_chat.events import events_of
 from trunkline.errors import BadAnswer
 from trunkline.types import (
@@ -27,11 +27,10 @@ from trunkline.types import (
     UsageReport,
 )
 
-_SHOWN, _USAGE, _FINISH, _TERMINAL = (
-    int(mark) for mark in (Mark.SHOWN, Mark.USAGE, Mark.FINISH, Mark.TERMINAL)
-)
 _QUIET = (Started, Extra)
 _WEIGHTY = re.compile(rb'"(?:finish_reason|usage|tool_calls|error)"(?!:null)')
+BLANKS = b"\xef\xbb\xbf \t\r\n"
+"""What may stand before the JSON of a body: a byte order mark, and DeepSeek's keep-alive lines."""
 _LINES = re.compile(rb"\r\n|\n|\r")
 
 
@@ -42,14 +41,14 @@ def decode(body: bytes, memo: Memo) -> Frame:
         BadAnswer: the body is HTML, garbage or empty, or has no choices.
         ProviderError: the body is an error under a 200.
     """
-    data = _load(body.lstrip(b"\xef\xbb\xbf \t\r\n"))
+    data = _load(body.lstrip(BLANKS))
     if error := error_in_answer(data):
         raise error
     if not isinstance(data, dict) or not data.get("choices"):
         raise BadAnswer(f"the provider's answer has no choices: {_excerpt(body)}")
     events = _understood(data, body, memo, whole=True)
     memo.finished = True
-    return Frame(body, _marked(events) | _SHOWN | _FINISH | _TERMINAL, events=events)
+    return Frame(body, _marked(events) | Mark.SHOWN | Mark.FINISH | Mark.TERMINAL, events=events)
 
 
 def decode_frame(raw: bytes, memo: Memo) -> Frame:
@@ -65,7 +64,7 @@ def decode_frame(raw: bytes, memo: Memo) -> Frame:
         and not _WEIGHTY.search(raw)
         and _has_words(raw)
     ):
-        return Frame(raw, _SHOWN, _decode_lazily, memo)
+        return Frame(raw, Mark.SHOWN, _decode_lazily, memo)
     return _decode_now(raw, memo)
 
 
@@ -88,17 +87,16 @@ def _decode_now(raw: bytes, memo: Memo) -> Frame:
     if not payload:
         return Frame(raw, 0, events=())
     if payload == b"[DONE]":
-        return Frame(raw, _TERMINAL, events=())
-    if name == b"error" and not payload.startswith((b"{", b"[")):
-        raise decode_error(200, {}, payload)
-    data = _load(payload)
+        return Frame(raw, Mark.TERMINAL, events=())
+    told_plainly = name == b"error" and payload[:1] not in b"{["
+    data = payload if told_plainly else _load(payload)
     if error := error_in_answer(data, event=name):
         raise error
     if not isinstance(data, dict):
         raise BadAnswer(f"an event of the provider's stream is no object: {_excerpt(payload)}")
     events = _understood(data, payload, memo)
     mark = _marked(events)
-    if mark & _FINISH:
+    if mark & Mark.FINISH:
         memo.finished = True
     return Frame(raw, mark, events=events)
 
@@ -122,7 +120,7 @@ def unframed(raw: bytes) -> tuple[bytes, bytes]:
 def _load(payload: bytes) -> Any:
     try:
         return load(payload)
-    except (DecodeError, RecursionError) as error:
+    except BROKEN as error:
         if not payload.strip():
             raise BadAnswer("the provider's answer is empty") from None
         if payload.lstrip()[:1] == b"<":
@@ -147,11 +145,11 @@ def _marked(events: tuple[Event, ...]) -> int:
     mark = 0
     for event in events:
         if isinstance(event, UsageReport):
-            mark |= _USAGE
+            mark |= Mark.USAGE
         elif isinstance(event, Finish):
-            mark |= _FINISH
+            mark |= Mark.FINISH
         elif not isinstance(event, _QUIET):
-            mark |= _SHOWN
+            mark |= Mark.SHOWN
     return mark
 
 

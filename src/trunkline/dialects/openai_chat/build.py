@@ -25,6 +25,8 @@ from trunkline.types import (
 Json = dict[str, Any]
 CARRIED = frozenset({"provider_specific", "extra_content", "reasoning_details"})
 """Extension fields in which signatures travel through other dialects."""
+TOOL_KINDS = frozenset({"function", "custom"})
+"""What a tool may be anywhere; any other kind runs at its own provider."""
 
 
 class Builder:
@@ -39,7 +41,12 @@ class Builder:
         """Return the top-level fields, all but model and stream; None values are left out."""
         fields: Json = {
             "messages": self.messages(prompt.messages),
-            "tools": [self._tool(tool) for tool in prompt.tools] or None,
+            "tools": [
+                self._tool(tool)
+                for tool in prompt.tools
+                if tool.kind in TOOL_KINDS or not self._foreign
+            ]
+            or None,
             "tool_choice": _tool_choice(prompt),
             "parallel_tool_calls": prompt.parallel_tool_calls,
             "response_format": _output_format(prompt.output_format),
@@ -56,7 +63,7 @@ class Builder:
             "n": prompt.choices if prompt.choices != 1 else None,
         }
         fields |= self._extra(prompt.extra)
-        return {name: value for name, value in fields.items() if value is not None}
+        return _told(fields)
 
     def messages(self, messages: Iterable[Message]) -> list[Json]:
         """Spell messages; a tool result takes only text, so its pictures follow as the user's."""
@@ -136,16 +143,14 @@ class Builder:
         if isinstance(part, Text):
             return extra if extra.get("type") else {"type": "text", "text": part.text} | extra
         if isinstance(part, Image):
-            wire: Json = {"url": part.url or _data_url(part.media_type or "image/png", part.data)}
-            if part.detail:
-                wire["detail"] = part.detail
-            return _with("image_url", wire, extra)
+            url = part.url or _data_url(part.media_type or "image/png", part.data)
+            return _with("image_url", {"url": url, "detail": part.detail}, extra)
         if isinstance(part, Audio):
-            return _with("input_audio", {"data": part.data, "format": part.format or "wav"}, extra)
+            return _with("input_audio", {"data": part.data, "format": part.format}, extra)
         if isinstance(part, File):
             data = _data_url(part.media_type or "application/pdf", part.data) if part.data else None
             file = {"file_id": part.id, "file_data": data or part.url, "filename": part.name}
-            return _with("file", {k: v for k, v in file.items() if v is not None}, extra)
+            return _with("file", file, extra)
         if isinstance(part, Thinking):
             words = [{"type": "text", "text": part.text}]
             return {"type": "thinking", "thinking": words} | extra
@@ -161,12 +166,12 @@ class Builder:
 
     def _tool(self, tool: Tool) -> Json:
         extra = self._extra(tool.extra)
-        if tool.kind != "function":
-            named = {"custom": {"name": tool.name, "description": tool.description}}
-            return {"type": tool.kind} | (extra or named)
+        if tool.kind not in TOOL_KINDS:
+            return {"type": tool.kind} | extra
+        if tool.kind == "custom":
+            return _with("custom", {"name": tool.name, "description": tool.description}, extra)
         inner: Json = {"name": tool.name, "parameters": tool.parameters or None}
         inner |= {"description": tool.description, "strict": tool.strict}
-        inner = {name: value for name, value in inner.items() if value is not None}
         return _with("function", inner, extra)
 
     def _extra(self, extra: Json) -> Json:
@@ -177,7 +182,12 @@ class Builder:
 
 def _with(kind: str, inner: Json, extra: Json) -> Json:
     """Join a payload with the unknown fields found inside and beside it."""
-    return {"type": kind} | extra | {kind: inner | extra.get(kind, {})}
+    return {"type": kind} | extra | {kind: _told(inner) | extra.get(kind, {})}
+
+
+def _told(fields: Json) -> Json:
+    """Leave out what is not said."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _data_url(media_type: str, data: str | None) -> str:
@@ -200,15 +210,16 @@ def _output_format(wanted: OutputFormat | None) -> Json | None:
         return {"type": "json_object"}
     schema: Json = {"name": wanted.name, "schema": wanted.schema}
     schema |= {"strict": wanted.strict, "description": wanted.description}
-    schema = {name: value for name, value in schema.items() if value is not None}
-    return {"type": "json_schema", "json_schema": schema}
+    return {"type": "json_schema", "json_schema": _told(schema)}
 
 
 def _effort(reasoning: Reasoning | None, extra: Json) -> str | None:
     """Say how hard to think; a cap in tokens becomes the nearest word."""
-    if reasoning is None or {"reasoning", "thinking"} & extra.keys():
+    if reasoning is None or "reasoning" in extra:
         return None
     if reasoning.effort or reasoning.budget_tokens is None or reasoning.enabled is False:
         return reasoning.effort
+    if "thinking" in extra:
+        return None
     budget = reasoning.budget_tokens
     return "low" if budget <= 2048 else "medium" if budget <= 8192 else "high"

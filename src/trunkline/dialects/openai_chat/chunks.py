@@ -84,7 +84,9 @@ class Chunks:
         What one frame says of one choice goes into one chunk where it fits, as it came.
         """
         out: list[bytes] = []
-        choice, delta, beside = 0, {}, {}  # type: int, Json, Json
+        choice = 0
+        delta: Json = {}
+        beside: Json = {}
         for event in events:
             if isinstance(event, Started):
                 if not self._opening:

@@ -8,7 +8,7 @@ from msgspec import Raw
 from msgspec.json import Decoder
 from msgspec.json import encode as dump
 
-from trunkline.dialects.openai_chat.build import Builder
+from trunkline.dialects.openai_chat.build import TOOL_KINDS, Builder
 from trunkline.dialects.openai_chat.quirks import applying
 from trunkline.types import Chat, Deployment, Outgoing, Wire
 
@@ -43,6 +43,7 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     dropped = _apply_quirks(fields, deployment)
     if foreign:
         dropped += [name for name in chat.prompt.extra if name not in fields]
+        dropped += [tool.name for tool in chat.prompt.tools if tool.kind not in TOOL_KINDS]
     return Outgoing(
         url=_url(deployment.base_url),
         headers=_headers(chat, deployment),

@@ -77,8 +77,9 @@ def error_in_answer(data: Any, event: bytes = b"") -> ProviderError | None:
     inner = data[0] if isinstance(data, list) and data else data
     if not isinstance(inner, dict):
         return _named(said(0, data), {}) if event == b"error" else None
-    choices = inner.get("choices") or ()
-    broken = next((c for c in choices if isinstance(c, dict) and c.get("error")), inner)
+    choices = inner.get("choices")
+    listed = choices if isinstance(choices, list) else ()
+    broken = next((c for c in listed if isinstance(c, dict) and c.get("error")), inner)
     odd = not choices and "id" not in inner and bool({"message", "detail"} & inner.keys())
     if broken.get("error") or event == b"error" or inner.get("object") == "error" or odd:
         return _named(said(0, broken), {})

@@ -71,6 +71,7 @@ def _part(wire: Json) -> AnyPart:
         )
     if kind == "input_audio":
         inner = wire["input_audio"]
+        inner = {"data": inner} if isinstance(inner, str) else inner  # Mistral
         return Audio(
             data=inner["data"],
             format=inner.get("format"),

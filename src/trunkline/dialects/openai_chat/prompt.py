@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import DecodeError, Raw
+from msgspec import Raw
 from msgspec.json import decode as load
 
+from trunkline.dialects.openai_chat.broken import BROKEN
 from trunkline.dialects.openai_chat.messages import message_of
 from trunkline.dialects.openai_chat.parts import inside, rest
 from trunkline.errors import InputError
@@ -33,7 +34,7 @@ def parse(fields: Mapping[str, Raw]) -> Prompt:
     """
     try:
         left: Json = {name: load(raw) for name, raw in fields.items()}
-    except (DecodeError, RecursionError) as error:
+    except BROKEN as error:
         raise InputError(f"the request body is not valid JSON: {error}") from None
     for name in ("model", "stream", "stream_options"):
         left.pop(name, None)

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from msgspec import DecodeError, Meta, Raw, Struct, ValidationError
+from msgspec import Meta, Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
+from trunkline.dialects.openai_chat.broken import BROKEN
 from trunkline.dialects.openai_chat.prompt import parse
 from trunkline.errors import InputError
 from trunkline.types import Chat, Need, Wire
@@ -43,13 +44,13 @@ class _Format(Struct):
 
 
 _Count = Annotated[int, Meta(ge=1)]
-_Text = tuple[Decoder[Any], str]
-_NUMBER: _Text = (Decoder(float), "a number")
-_COUNT: _Text = (Decoder(_Count), "a whole number of at least 1")
-_STRING: _Text = (Decoder(str), "a string")
-_BOOL: _Text = (Decoder(bool), "true or false")
-_OBJECT: _Text = (Decoder(dict[str, Raw]), "an object")
-_CHECKS: dict[str, _Text] = {
+_Check = tuple[Decoder[Any], str]
+_NUMBER: _Check = (Decoder(float), "a number")
+_COUNT: _Check = (Decoder(_Count), "a whole number of at least 1")
+_STRING: _Check = (Decoder(str), "a string")
+_BOOL: _Check = (Decoder(bool), "true or false")
+_OBJECT: _Check = (Decoder(dict[str, Raw]), "an object")
+_CHECKS: dict[str, _Check] = {
     "model": (Decoder(str), "the name of a model as a string"),
     "stream": _BOOL,
     "stream_options": _OBJECT,
@@ -92,7 +93,6 @@ _PART_NEEDS: dict[str, Need] = {
     "image_url": "images",
     "input_audio": "audio",
     "file": "files",
-    "document_url": "files",
 }
 _PATH = re.compile(r" - at `\$(.*?)`$")
 
@@ -104,10 +104,12 @@ def read(body: bytes) -> Chat:
         InputError: with `param` naming the field that is wrong, and what to write instead.
     """
     try:
+        if not body.isascii():
+            body.decode()
         fields = _FIELDS.decode(body)
     except ValidationError as error:
         raise InputError(f"the request body must be a JSON object: {error}") from None
-    except (DecodeError, RecursionError) as error:
+    except BROKEN as error:
         raise InputError(f"the request body is not valid JSON: {error}") from None
     fields = {name: raw for name, raw in fields.items() if bytes(raw) != b"null"}
     values = {
@@ -144,7 +146,7 @@ def read(body: bytes) -> Chat:
 def _check(name: str, raw: Raw, decoder: Decoder[Any], hint: str) -> Any:
     try:
         return decoder.decode(raw)
-    except (DecodeError, RecursionError) as error:
+    except BROKEN as error:
         raise _refusal(name, error, hint) from None
 
 

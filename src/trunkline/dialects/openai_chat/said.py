@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Any, NamedTuple
 
-from msgspec import DecodeError
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
+
+from trunkline.dialects.openai_chat.broken import BROKEN
 
 Json = dict[str, Any]
 _LIMIT_CHARS = 2000
@@ -41,7 +42,7 @@ def said(status: int, body: Any) -> Said:
         text = body.decode("utf-8", "replace").strip("\ufeff \t\r\n")
         try:
             body = load(text)
-        except (DecodeError, RecursionError):
+        except BROKEN:
             return _plain(status, text)
     if isinstance(body, list) and body:  # Gemini's compatible endpoint
         body = body[0]

@@ -9,7 +9,7 @@ from msgspec.json import Decoder
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
-from trunkline.dialects.openai_chat.answer import unframed
+from trunkline.dialects.openai_chat.answer import BLANKS, unframed
 from trunkline.dialects.openai_chat.body import body_of
 from trunkline.dialects.openai_chat.chunks import DONE, Chunks, Head
 from trunkline.dialects.openai_chat.usage import spelled_cost
@@ -17,10 +17,7 @@ from trunkline.errors import TrunklineError
 from trunkline.types import Chat, Cost, Frame, Mark, Wire
 
 _FIELDS = Decoder(dict[str, Raw])
-_SHOWN, _USAGE, _FINISH, _TERMINAL = (
-    int(mark) for mark in (Mark.SHOWN, Mark.USAGE, Mark.FINISH, Mark.TERMINAL)
-)
-_EDITED = _USAGE | _TERMINAL
+_EDITED = Mark.USAGE | Mark.TERMINAL
 
 
 def write(chat: Chat, source: str) -> Writer:
@@ -69,7 +66,9 @@ class Writer:
         told = [frame for frame in frames if frame.raw]
         if self._relayed and len(told) == 1 and _is_whole(told[0]):
             body = told[0].raw
-            return dump(_with_cost(_FIELDS.decode(body), cost)) if self._usage_asked else body
+            if not self._usage_asked:
+                return body
+            return dump(_with_cost(_FIELDS.decode(body.lstrip(BLANKS)), cost))
         return body_of(frames, self._head, cost if self._usage_asked else None)
 
     def error(self, error: TrunklineError) -> bytes:
@@ -84,15 +83,15 @@ class Writer:
         return _event(body) if self._begun else dump(body)
 
     def _edited(self, frame: Frame) -> bytes:
-        if frame.events if not frame.raw else frame.mark & _TERMINAL and _is_whole(frame):
+        if frame.events if not frame.raw else frame.mark & Mark.TERMINAL and _is_whole(frame):
             self._relayed = False  # no bytes to relay, or a whole body instead of a stream
         if not self._relayed or not frame.raw:
             return self._chunks.of(frame.events)
-        if frame.mark & _TERMINAL:
+        if frame.mark & Mark.TERMINAL:
             self._done = frame.raw
             return b""
         before, self._held = self._held, b""
-        return before + (self._usage(frame) if frame.mark & _USAGE else frame.raw)
+        return before + (self._usage(frame) if frame.mark & Mark.USAGE else frame.raw)
 
     def _usage(self, frame: Frame) -> bytes:
         """Relay a frame that carries usage, or keep it for the cost."""
@@ -100,7 +99,7 @@ class Writer:
         if "usage" not in fields:  # Groq says it under x_groq only
             return frame.raw
         if self._usage_asked:
-            if frame.mark & _FINISH or not frame.mark & _SHOWN:
+            if frame.mark & Mark.FINISH or not frame.mark & Mark.SHOWN:
                 self._held = frame.raw
                 return b""
             return frame.raw
@@ -133,7 +132,7 @@ def _asks_usage(chat: Chat) -> bool:
 
 
 def _is_whole(frame: Frame) -> bool:
-    return frame.raw.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
+    return frame.raw.lstrip(BLANKS).startswith(b"{")
 
 
 def _with_cost(fields: dict[str, Raw], cost: Cost) -> dict[str, Raw]:

@@ -103,6 +103,7 @@ EVERYTHING: dict[str, Any] = {
         },
         {"type": "custom", "custom": {"name": "calc", "format": {"type": "text"}}},
         {"type": "web_search", "max_uses": 3},
+        {"type": "openrouter:web_search"},
     ],
     "tool_choice": {"type": "function", "function": {"name": "f"}},
     "parallel_tool_calls": False,
@@ -160,7 +161,12 @@ def test_every_field_finds_its_place() -> None:
     assert refused.parts == (Refusal(text="No."),)
     assert heard.parts == (Audio(id="audio_1"),)
     assert last.text == "And now?"
-    assert [tool.name for tool in prompt.tools] == ["f", "calc", "web_search"]
+    assert [tool.name for tool in prompt.tools] == [
+        "f",
+        "calc",
+        "web_search",
+        "openrouter:web_search",
+    ]
     assert prompt.tools[0] == Tool(
         name="f",
         description="d",
@@ -230,7 +236,7 @@ def test_other_spellings_mean_the_same(wire: dict[str, Any], neutral: dict[str, 
         {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}},
         {"response_format": {"type": "grammar", "grammar": "root ::= x"}},
         {"reasoning": {"max_tokens": 5}},
-        {"thinking": {"type": "enabled"}},
+        {"thinking": {"type": "enabled", "budget_tokens": 9}},
     ],
 )
 def test_what_has_no_neutral_word_goes_back_unchanged(wire: dict[str, Any]) -> None:
@@ -238,6 +244,20 @@ def test_what_has_no_neutral_word_goes_back_unchanged(wire: dict[str, Any]) -> N
     sent = spelled(typed(**wire))
     assert {name: sent[name] for name in wire} == wire
     assert "reasoning_effort" not in sent
+
+
+def test_effort_beside_a_switch_is_sent_with_it() -> None:
+    """DeepSeek takes `thinking` and `reasoning_effort` together."""
+    wire = {"thinking": {"type": "enabled"}, "reasoning_effort": "high"}
+    sent = spelled(typed(**wire))
+    assert {name: sent[name] for name in wire} == wire
+
+
+def test_mistrals_bare_audio_is_audio() -> None:
+    """The payload of a sound may be its base64 alone."""
+    parts = [{"type": "text", "text": "a"}, {"type": "input_audio", "input_audio": "QQ=="}]
+    prompt = typed(messages=[USER | {"content": parts}])
+    assert prompt.messages[0].parts[1] == Audio(data="QQ==")
 
 
 def test_a_legacy_function_message_is_a_tool_result() -> None:
@@ -373,7 +393,8 @@ def test_a_foreign_prompt_leaves_its_own_extras_at_home() -> None:
         parts=(Text(text="A", extra={"citations": [1]}),),
         extra={"reasoning_details": DETAILS, "container": "c"},
     )
-    prompt = Prompt(messages=(say("user", "Hi"), said), extra={"cache_ttl": 5})
+    tools = (Tool(name="f"), Tool(name="look", kind="web_search_20260101"))
+    prompt = Prompt(messages=(say("user", "Hi"), said), tools=tools, extra={"cache_ttl": 5})
     wire = Wire(
         dialect="another",
         fields={},
@@ -384,8 +405,10 @@ def test_a_foreign_prompt_leaves_its_own_extras_at_home() -> None:
         needs=frozenset(),
     )
     out = encode(Chat(model="m", body=wire), DEPLOYMENT)
-    assert out.dropped == ("cache_ttl",)
-    assert json.loads(out.body)["messages"][1] == {
+    assert out.dropped == ("cache_ttl", "look")
+    sent = json.loads(out.body)
+    assert sent["tools"] == [{"type": "function", "function": {"name": "f"}}]
+    assert sent["messages"][1] == {
         "role": "assistant",
         "content": "A",
         "reasoning_details": DETAILS,

@@ -147,6 +147,7 @@ def test_bad_input_names_the_field_and_the_mend(
         (b"", "not valid JSON"),
         (b"hello", "not valid JSON"),
         (b"\xff\xfe", "not valid JSON"),
+        (b'{"messages":[{"role":"user","content":"\xff"}]}', "invalid start byte"),
         (b'{"messages":[', "not valid JSON"),
         (b"[]", "must be a JSON object"),
         (b'"x"', "must be a JSON object"),
@@ -176,7 +177,7 @@ def test_a_part_without_its_payload_is_named_by_the_typed_view(
     """What only the typed view looks at gets the same kind of error."""
     chat = read(body(messages=[USER | {"content": [{"type": "text", "text": "a"}, part]}]))
     with pytest.raises(InputError) as caught:
-        assert chat.prompt
+        assert chat.prompt.messages
     assert caught.value.param == f"messages[0].content[1].{param}"
 
 
@@ -185,7 +186,7 @@ def test_a_tool_call_without_a_name_is_named() -> None:
     calls = [{"id": "c", "function": {"arguments": "{}"}}]
     chat = read(body(messages=[USER, {"role": "assistant", "tool_calls": calls}]))
     with pytest.raises(InputError) as caught:
-        assert chat.prompt
+        assert chat.prompt.messages
     assert caught.value.param == "messages[1].tool_calls[0].function.name"
 
 

@@ -1,0 +1,562 @@
+"""The command line: every command, its exit codes, and where its words go."""
+
+import csv
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from trunkline.cli import main
+from trunkline.testing import FakeUpstream, Json, Status, chat_answer, chat_usage
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from trunkline.cli import main; main()"]
+COMMANDS = main.list_commands(click.Context(main))
+EACH = pytest.mark.parametrize("name", COMMANDS)
+Trunk = Callable[..., Result]
+
+
+@pytest.fixture
+def trunk() -> Trunk:
+    """Run the command line in this process: `trunk("call", "hi", stdin=...)`."""
+
+    def run(*args: str, stdin: str | bytes | None = None) -> Result:
+        return CliRunner().invoke(main, args, input=stdin, catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def up(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeUpstream]:
+    """A provider on loopback that answers as `openai`."""
+    with FakeUpstream.in_thread() as upstream:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-test-1234567890")
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{upstream.url}/v1")
+        yield upstream
+
+
+def configure(text: str) -> None:
+    """Write the configuration of this folder."""
+    Path("trunkline.yaml").write_text(f"llm_service:\n{text}")
+
+
+# --- help ----------------------------------------------------------------------------------------
+
+
+@EACH
+def test_help_explains_every_option(name: str, trunk: Trunk) -> None:
+    """Each option stands there by every name it has, with words; --json and -h are never missing."""
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    result = trunk(name, "--help")
+    assert result.exit_code == 0
+    options = [param for param in command.params if isinstance(param, click.Option)]
+    assert "--json" in {spelling for option in options for spelling in option.opts}
+    for option in options:
+        assert option.help, option
+        for spelling in option.opts:
+            assert re.search(rf"(?<![\w-]){spelling}(?![\w-])", result.stdout)
+    assert trunk(name, "-h").stdout == result.stdout
+
+
+def test_readme_lists_the_commands() -> None:
+    """The list of the README is the list of `trunkline --help`, each with a line of words."""
+    section = (ROOT / "README.md").read_text().partition("## From the terminal")[2]
+    shown = re.findall(r"(?m)^trunkline (\w+).* {3,}\S", section.split("```")[1])
+    listed = re.findall(r"(?m)^  (\w+) {2,}\S", CliRunner().invoke(main, ["--help"]).stdout)
+    assert sorted(shown) == listed == COMMANDS
+
+
+@EACH
+def test_wrong_use_is_told_apart(name: str, trunk: Trunk) -> None:
+    """An option that does not exist: exit code 2, words on standard error only."""
+    result = trunk(name, "--frobnicate")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--frobnicate" in result.stderr
+
+
+@EACH
+def test_a_broken_configuration_is_an_error_of_every_command(name: str, trunk: Trunk) -> None:
+    """Exit code 1 and the file on standard error, also as JSON; `init` writes over the file."""
+    configure("  providrs: {}\n")
+    arguments = {"call": ["hi"], "init": ["--force"]}.get(name, [])
+    plain, as_json = trunk(name, *arguments), trunk(name, *arguments, "--json")
+    if name == "init":
+        assert (plain.exit_code, as_json.exit_code) == (0, 0)
+        return
+    assert (plain.exit_code, plain.stdout) == (1, "")
+    assert plain.stderr.startswith("error: trunkline.yaml: llm_service.providrs: unknown key")
+    assert (as_json.exit_code, as_json.stdout) == (1, "")
+    assert json.loads(as_json.stderr)["error"]["code"] == "invalid_configuration"
+
+
+# --- call ----------------------------------------------------------------------------------------
+
+
+def test_call_prints_the_answer_and_nothing_else(trunk: Trunk) -> None:
+    """Several words are one prompt."""
+    result = trunk("call", "/demo", "echo", "one two")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "one two\n", "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["-"]], ids=["nothing", "dash"])
+def test_call_reads_standard_input(arguments: list[str], trunk: Trunk) -> None:
+    """Without a prompt, or with "-"."""
+    assert trunk("call", *arguments, stdin="/demo echo Grüße\n").stdout == "Grüße\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"), [([], " \n"), (["-"], ""), ([""], "not read"), ([" "], "not read")]
+)
+def test_call_refuses_an_empty_prompt(arguments: list[str], stdin: str, trunk: Trunk) -> None:
+    """Nothing is sent; it is wrong use, and an empty argument does not wait for input."""
+    result = trunk("call", *arguments, stdin=stdin)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "the prompt is empty" in result.stderr
+
+
+def test_call_refuses_what_is_no_text(trunk: Trunk) -> None:
+    """Bytes that are not UTF-8 are wrong use and no traceback."""
+    result = trunk("call", stdin=b"\xff\xfe")
+    assert result.exit_code == 2
+    assert "not text in UTF-8" in result.stderr
+
+
+def test_call_sends_what_the_options_say(trunk: Trunk, up: FakeUpstream) -> None:
+    """Values are read as JSON, else as text."""
+    options = ["-m", "gpt-4o", "-s", "Be brief.", "-p", "temperature=0.5", "-p", "user=me"]
+    assert trunk("call", *options, "--no-stream", "hi").stdout == "Hello.\n"
+    sent = up.requests[0].json()
+    assert sent["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "hi"},
+    ]
+    assert (sent["model"], sent["temperature"], sent["user"]) == ("gpt-4o", 0.5, "me")
+    assert not sent.get("stream")
+
+
+@pytest.mark.parametrize("pair", ["temperature", "=1"])
+@pytest.mark.parametrize("command", ["call", "chat"])
+def test_a_parameter_needs_name_and_value(command: str, pair: str, trunk: Trunk) -> None:
+    """Said before anything is read or sent."""
+    result = trunk(command, "-p", pair, stdin="hi")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "is not NAME=VALUE" in result.stderr
+
+
+def test_call_as_json(trunk: Trunk) -> None:
+    """One object with the text, the counts, the cost and the id."""
+    answer = json.loads(trunk("call", "--json", "/demo think Hm.\n/demo echo ok").stdout)
+    assert answer["content"] == "ok"
+    assert answer["thoughts"] == {"reasoning_content": "Hm."}
+    assert (answer["provider"], answer["finish_reason"]) == ("demo", "stop")
+    assert answer["usage"]["total_tokens"] > 0
+    assert (answer["cost_nusd"], answer["cost_usd"], answer["cost_state"]) == (0, "0.00", "exact")
+    assert answer["call_id"].startswith("call_")
+    assert answer["warnings"] == []
+
+
+def test_call_verbose_tells_an_unknown_cost(trunk: Trunk, up: FakeUpstream) -> None:
+    """On standard error, so that the answer can be piped on; unknown is never 0."""
+    result = trunk("call", "-v", "-m", "model-of-tomorrow", "hi")
+    assert result.stdout == "Hello.\n"
+    assert "10 + 5 tokens, cost unknown (unknown), call call_" in result.stderr
+
+
+def test_call_warns_of_what_was_left_out(trunk: Trunk, up: FakeUpstream) -> None:
+    """A parameter that the model does not take is dropped, and said."""
+    result = trunk("call", "-m", "gpt-4o", "-p", "top_k=3", "hi")
+    assert result.stdout == "Hello.\n"
+    assert result.stderr == "warning: openai/gpt-4o does not take top_k\n"
+
+
+def test_call_shows_the_first_of_several_answers(trunk: Trunk) -> None:
+    """Pieces of two answers are not mixed on one line."""
+    assert trunk("call", "-p", "n=2", "/demo echo one two").stdout == "one two\n"
+
+
+def test_a_failed_call(trunk: Trunk) -> None:
+    """Exit code 1, code and message on standard error; as JSON one object there."""
+    plain = trunk("call", "/demo fail 401")
+    assert (plain.exit_code, plain.stdout) == (1, "")
+    assert plain.stderr.startswith("error: ")
+    assert plain.stderr.endswith(" [upstream_auth_failed]\n")
+    as_json = trunk("call", "--json", "/demo fail 401")
+    assert (as_json.exit_code, as_json.stdout) == (1, "")
+    assert json.loads(as_json.stderr)["error"]["code"] == "upstream_auth_failed"
+
+
+def test_an_answer_that_breaks_off(trunk: Trunk) -> None:
+    """What came is shown, on a line of its own; then the error."""
+    result = trunk("call", "/demo tokens 4\n/demo fail midstream")
+    assert (result.exit_code, result.stdout) == (1, "demo demo\n")
+    assert "[connection_lost]" in result.stderr
+
+
+def test_a_data_folder_that_cannot_be_used(trunk: Trunk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that cannot be recorded is not made; the error says what to change."""
+    Path("file").touch()
+    monkeypatch.setenv("TRUNKLINE_DATA", "file/below")
+    for arguments in (["call", "hi"], ["usage"]):
+        result = trunk(*arguments)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "TRUNKLINE_DATA" in result.stderr
+
+
+# --- chat ----------------------------------------------------------------------------------------
+
+
+def test_chat_keeps_the_history(trunk: Trunk, up: FakeUpstream) -> None:
+    """Each turn is sent with all turns before it; empty lines are not; /exit ends."""
+    result = trunk("chat", "-m", "gpt-4o", "-s", "Be kind.", stdin="one\n\n  two \n/exit\nthree\n")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "Hello.\nHello.\n", "")
+    first, second = (request.json()["messages"] for request in up.requests)
+    assert [message["content"] for message in first] == ["Be kind.", "one"]
+    assert [message["content"] for message in second] == ["Be kind.", "one", "Hello.", "two"]
+
+
+def test_chat_reuses_the_connection(trunk: Trunk, up: FakeUpstream) -> None:
+    """A turn does not pay for a new one."""
+    trunk("chat", "-m", "gpt-4o", stdin="one\ntwo\nthree")
+    assert (len(up.requests), up.connections_made) == (3, 1)
+
+
+def test_chat_survives_a_failed_turn(trunk: Trunk, up: FakeUpstream) -> None:
+    """The error is told, the turn forgotten, the talk goes on; the exit code remembers."""
+    up.script(Json(chat_answer()), Status(401))
+    result = trunk("chat", "-m", "gpt-4o", stdin="one\nbad\ntwo\n")
+    assert (result.exit_code, result.stdout) == (1, "Hello.\nHello.\n")
+    assert "[upstream_auth_failed]" in result.stderr
+    contents = [message["content"] for message in up.requests[-1].json()["messages"]]
+    assert contents == ["one", "Hello.", "two"]
+
+
+def test_chat_as_json_is_one_line_for_each_turn(trunk: Trunk) -> None:
+    """Answers and errors, in their order."""
+    result = trunk("chat", "--json", stdin="/demo echo a\n/demo fail 401\n/demo echo b")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line.get("content") for line in lines] == ["a", None, "b"]
+    assert lines[1]["error"]["code"] == "upstream_auth_failed"
+    assert (result.exit_code, result.stderr) == (1, "")
+
+
+# --- models, status ------------------------------------------------------------------------------
+
+TWO = """\
+  providers:
+    openai:
+      api_key: sk-test-1234567890
+      base_url: {url}/v1
+      models: [{{name: house-model, price: {{input: 0.15, output: 2.5}}}}, unpriced]
+    ollama:
+      base_url: {down}
+  groups: {{fast: {{deployments: [ollama/qwen3]}}}}
+  aliases: {{mine: openai/house-model}}
+"""
+DOWN = "http://127.0.0.1:1"
+
+
+def test_models_lists_every_name_and_who_takes_any(trunk: Trunk, up: FakeUpstream) -> None:
+    """Groups, aliases, listed models; a provider that lists nothing takes any name."""
+    configure(TWO.format(url=up.url, down=DOWN))
+    rows = [tuple(row.values()) for row in json.loads(trunk("models", "--json").stdout)]
+    assert rows == [
+        ("fast", "group", None, None, None),
+        ("mine", "alias", None, None, None),
+        ("house-model", "model", "openai", "0.15", "2.50"),
+        ("unpriced", "model", "openai", None, None),
+        (None, "any", "ollama", "0.00", "0.00"),
+    ]
+    table = [line.split() for line in trunk("models").stdout.splitlines()]
+    assert table[0] == ["name", "kind", "provider", "input_usd", "output_usd"]
+    assert table[-1] == ["(any)", "any", "ollama", "0.00", "0.00"]
+
+
+def test_models_when_every_provider_is_disabled(trunk: Trunk) -> None:
+    """An empty list, and on standard error why."""
+    configure("  providers: {openai: {}, groq: {}}\n")
+    result = trunk("models", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+    assert "OPENAI_API_KEY is not set" in result.stderr
+
+
+@pytest.mark.parametrize(("default", "code"), [("openai", 0), ("ollama", 1), (None, 0)])
+def test_status_fails_when_the_default_cannot_be_reached(
+    default: str | None, code: int, trunk: Trunk, up: FakeUpstream
+) -> None:
+    """Where none is the default, one that can be reached is enough."""
+    text = TWO.format(url=up.url, down=DOWN)
+    configure(text if default is None else f"  default_provider: {default}\n{text}")
+    result = trunk("status", "--json")
+    assert result.exit_code == code
+    providers = {"openai": True, "ollama": False}
+    assert json.loads(result.stdout) == {"default_provider": default, "providers": providers}
+    table = [line.split() for line in trunk("status").stdout.splitlines()]
+    assert table[1] == ["openai", "yes" if default == "openai" else "no", "yes"]
+
+
+# --- usage ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spent(trunk: Trunk, up: FakeUpstream) -> None:
+    """Two calls with a price and one without."""
+    configure(TWO.format(url=up.url, down=DOWN))
+    up.on(lambda _: Json(chat_answer(usage=chat_usage(1000, 200))))
+    for model in ("house-model", "house-model", "unpriced"):
+        trunk("call", "-m", model, "hi")
+
+
+@pytest.mark.usefixtures("spent")
+def test_usage_sums_up_and_counts_what_has_no_price(trunk: Trunk) -> None:
+    """Cost in exact USD; a call whose cost is not known is counted, never taken as 0."""
+    rows = {row["model"]: row for row in json.loads(trunk("usage", "--json").stdout)}
+    priced, unpriced = rows["house-model"], rows["unpriced"]
+    assert (priced["requests"], priced["total_tokens"]) == (2, 2400)
+    assert (priced["cost_usd"], priced["unknown_price_requests"]) == ("0.0013", 0)
+    assert priced["cost_nusd"] == 1_300_000
+    assert (unpriced["requests"], unpriced["unknown_price_requests"]) == (1, 1)
+    assert trunk("usage", "--format", "json").stdout == trunk("usage", "--json").stdout
+
+
+@pytest.mark.usefixtures("spent")
+def test_usage_as_a_table_and_as_csv(trunk: Trunk) -> None:
+    """The same columns in both; a user nobody named is shown as -."""
+    table = [line.split() for line in trunk("usage", "--by", "provider").stdout.splitlines()]
+    text = trunk("usage", "--by", "provider", "--format", "csv").stdout
+    assert list(csv.reader(text.splitlines())) == table
+    assert dict(zip(*table, strict=True)) | {"provider": "openai", "cost_usd": "0.0013"} == dict(
+        zip(*table, strict=True)
+    )
+    assert "cost_nusd" not in table[0]
+    assert trunk("usage", "--by", "user").stdout.splitlines()[1].split()[0] == "-"
+
+
+@pytest.mark.usefixtures("spent")
+@pytest.mark.parametrize(
+    ("since", "rows"), [("1h", 2), ("7d", 2), ("0001-01-01", 2), ("9999-01-01", 0)]
+)
+def test_usage_since(since: str, rows: int, trunk: Trunk) -> None:
+    """A time ago or a date, however far."""
+    assert len(json.loads(trunk("usage", "--since", since, "--json").stdout)) == rows
+
+
+@pytest.mark.parametrize("since", ["yesterday", "", "99999999999d", "2026-13-01", "-1h"])
+def test_usage_since_nonsense(since: str, trunk: Trunk) -> None:
+    """Wrong use, with what to write."""
+    result = trunk("usage", "--since", since)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "write current_month, 24h, 7d or 2026-11-01" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "out"),
+    [([], "no calls in this time\n"), (["--format", "csv"], ""), (["--json"], "[]\n")],
+)
+def test_usage_of_nothing(arguments: list[str], out: str, trunk: Trunk) -> None:
+    """Nothing is not an error; a program that reads the output finds no prose in it."""
+    result = trunk("usage", *arguments)
+    assert (result.exit_code, result.stdout) == (0, out)
+
+
+# --- check, init ---------------------------------------------------------------------------------
+
+
+def test_check_says_what_the_configuration_amounts_to(trunk: Trunk, up: FakeUpstream) -> None:
+    """Every part once; a provider without its key is shown as disabled, which is no failure."""
+    configure(TWO.format(url=up.url, down=DOWN) + "  budgets: []\n")
+    text = Path("trunkline.yaml").read_text().replace("    ollama:", "    groq: {}\n    ollama:")
+    Path("trunkline.yaml").write_text(text)
+    result = trunk("check")
+    assert result.exit_code == 0
+    for line in (
+        "trunkline.yaml: good",
+        "provider openai: house-model, unpriced",
+        "provider ollama: any model",
+        "provider groq: DISABLED, GROQ_API_KEY is not set",
+        "group fast: ollama/qwen3",
+        "alias mine: openai/house-model",
+    ):
+        assert line in result.stdout.splitlines()
+    assert "GROQ_API_KEY" in result.stderr
+    found = json.loads(trunk("check", "--json").stdout)
+    assert found["providers"]["ollama"] == {"models": [], "reachable": None}
+    assert (found["groups"], found["aliases"]) == (["fast"], {"mine": "openai/house-model"})
+
+
+@pytest.mark.parametrize(("down", "code"), [(DOWN, 1), (None, 0)])
+def test_check_probe_fails_when_one_does_not_answer(
+    down: str | None, code: int, trunk: Trunk, up: FakeUpstream
+) -> None:
+    """Each is tried and said, as words and as JSON."""
+    configure(TWO.format(url=up.url, down=down or up.url))
+    result = trunk("check", "--probe")
+    assert result.exit_code == code
+    assert "provider openai: house-model, unpriced, reachable" in result.stdout
+    assert ("NOT reachable" in result.stdout) == bool(code)
+    found = json.loads(trunk("check", "--probe", "--json").stdout)
+    assert found["providers"]["ollama"]["reachable"] == (code == 0)
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Local servers that answer, by name; whatever runs on this machine is not asked."""
+    names: set[str] = set()
+    monkeypatch.setattr(
+        "trunkline.cli.setup.reachable", lambda urls: {name: name in names for name in urls}
+    )
+    return names
+
+
+@pytest.mark.parametrize(
+    ("variables", "local", "providers"),
+    [
+        ({}, [], ["demo"]),
+        ({}, ["vllm"], ["vllm"]),
+        ({"OPENAI_API_KEY": "sk-1234567890"}, [], ["openai"]),
+        (
+            {"OPENAI_API_KEY": "sk-1234567890", "GEMINI_API_KEY": "AIza-123456"},
+            ["ollama"],
+            ["openai", "gemini", "ollama"],
+        ),
+        (
+            {
+                "LLM_PROVIDER": "openai_compatible",
+                "LLM_BASE_URL": "http://localhost:1/v1",
+                "OPENAI_API_KEY": "any",
+            },
+            [],
+            ["openai_compatible"],
+        ),
+        ({"OLLAMA_BASE_URL": "http://localhost:1"}, ["ollama"], ["ollama"]),
+        ({"LLM_PROVIDER": "demo"}, ["ollama"], ["demo", "ollama"]),
+    ],
+)
+def test_what_init_writes_is_good(
+    variables: dict[str, str],
+    local: list[str],
+    providers: list[str],
+    servers: set[str],
+    trunk: Trunk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has what is found here, the names of variables but no key, and `check` takes it."""
+    servers.update(local)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = trunk("init", "--json")
+    assert (result.exit_code, json.loads(result.stdout)["providers"]) == (0, providers)
+    text = Path("trunkline.yaml").read_text()
+    assert not any(value in text for value in variables.values() if "12345" in value)
+    assert trunk("init", "-", "--json").stdout == result.stdout.replace('"trunkline.yaml"', '"-"')
+    checked = trunk("check", "--json")
+    assert (checked.exit_code, checked.stderr) == (0, "")
+    found = json.loads(checked.stdout)
+    assert (found["source"], found["default_provider"]) == ("trunkline.yaml", providers[0])
+    assert list(found["providers"]) == providers
+
+
+@pytest.mark.usefixtures("servers")
+def test_init_reads_dotenv_beside_the_file(trunk: Trunk) -> None:
+    """What counts when the file is read counts when it is written."""
+    Path("app").mkdir()
+    Path("app/.env").write_text("ANTHROPIC_API_KEY=sk-ant-1234567890\n")
+    assert trunk("init", "app/trunkline.yaml").stdout == "wrote app/trunkline.yaml: anthropic\n"
+    assert trunk("check", "-c", "app/trunkline.yaml").exit_code == 0
+
+
+@pytest.mark.usefixtures("servers")
+def test_init_writes_over_nothing(trunk: Trunk) -> None:
+    """Unless told to; a place where nothing can be written is an error; "-" prints."""
+    Path("trunkline.yaml").write_text("mine")
+    assert trunk("init").exit_code == 2
+    assert Path("trunkline.yaml").read_text() == "mine"
+    printed = trunk("init", "-").stdout
+    assert trunk("init", "--force").exit_code == 0
+    assert Path("trunkline.yaml").read_text() == printed
+    result = trunk("init", "no/such/folder.yaml")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no/such/folder.yaml cannot be written" in result.stderr
+
+
+# --- as a process --------------------------------------------------------------------------------
+
+
+def start(*args: str, **options: Any) -> "subprocess.Popen[bytes]":
+    """Start the command line, warnings as errors."""
+    environment = {**os.environ, "PYTHONWARNINGS": "error"}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen([*COMMAND, *args], env=environment, **{**pipes, **options})
+
+
+@pytest.mark.parametrize("command", ["models", "status", "usage", "check", "init", "call"])
+def test_a_process_is_free_of_warnings(command: str) -> None:
+    """With warnings as errors; not a terminal, and no colour."""
+    out, err = start(command).communicate(b"hi", timeout=30)
+    assert out
+    assert b"\x1b" not in out
+    assert err == b""
+
+
+def test_ctrl_c_is_quiet() -> None:
+    """What came stays; the exit code is the shells' 130; no traceback."""
+    process = start("call", "/demo tokens 100\n/demo slow 0.2")
+    assert process.stdout is not None
+    begun = process.stdout.read1(100)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (begun + out).startswith(b"demo")
+    assert (process.returncode, err) == (130, b"")
+
+
+def test_the_reader_of_the_output_leaves() -> None:
+    """As `head` does: the call ends, without a traceback."""
+    process = start("call", "/demo tokens 100\n/demo slow 0.05")
+    assert process.stdout is not None
+    process.stdout.read1(100)
+    process.stdout.close()
+    process.stdout = None
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (1, b"")
+
+
+@pytest.mark.parametrize(("keys", "code"), [(b"\x03", 130), (b"\x04", 0), (b"/exit\n", 0)])
+def test_chat_on_a_terminal(keys: bytes, code: int) -> None:
+    """It greets, prompts, answers and prompts again; Ctrl-C, Ctrl-D and /exit end it quietly."""
+    ours, theirs = pty.openpty()
+    process = start(
+        "chat",
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=own_terminal,
+    )
+    os.close(theirs)
+    seen = b""
+    for awaited, answer in ((b"> ", b"/demo echo pong\n"), (b"pong\r\n> ", keys)):
+        while not seen.endswith(awaited):
+            seen += os.read(ours, 1000)
+        os.write(ours, answer)
+    assert process.wait(timeout=30) == code
+    os.close(ours)
+    assert seen.startswith(b"Talking through demo.")
+    assert b"Traceback" not in seen
+
+
+def own_terminal() -> None:
+    """Make standard input the terminal whose Ctrl-C this process gets."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

@@ -1,0 +1,246 @@
+"""Holds large enough that few calls overrun them, small enough that they starve nobody."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from trunkline.accounting.estimate import Estimates, Learned
+from trunkline.accounting.price import bound, cost
+from trunkline.errors import InputError
+from trunkline.types import (
+    Audio,
+    Chat,
+    Deployment,
+    File,
+    Image,
+    Message,
+    Part,
+    Price,
+    Prompt,
+    Text,
+    Tool,
+    ToolResult,
+    Usage,
+    Wire,
+    say,
+)
+
+PRICE = Price(
+    input_nusd=3_000_000_000, output_nusd=15_000_000_000, cache_write_1h_nusd=6_000_000_000
+)
+TARGET = Deployment(provider="p", model="m", price=PRICE)
+FIRST_GUESS = 512
+
+
+def ask(*parts: Part, cap: int | None = None, choices: int = 1, words: str = "hello") -> Chat:
+    """Make a call of words and parts."""
+    message = Message(role="user", parts=(Text(text=words), *parts))  # type: ignore[arg-type]
+    return Chat(
+        model="m",
+        body=Prompt(messages=(message,), max_output_tokens=cap, choices=choices),
+    )
+
+
+def taught(*answers: int) -> Estimates:
+    """Make estimates that have seen these answers of `TARGET`."""
+    estimates = Estimates()
+    for tokens in answers:
+        estimates.learn(TARGET.name, tokens)
+    return estimates
+
+
+# --- output ---------------------------------------------------------------------------------------
+
+
+def test_the_first_guess_is_not_huge() -> None:
+    """A deployment nobody knows is held for 512 tokens, whatever its limit is."""
+    assert Estimates().output_tokens(ask(), TARGET.name) == FIRST_GUESS
+    assert Estimates().output_tokens(ask(cap=128_000), TARGET.name) == FIRST_GUESS
+
+
+def test_the_requests_own_cap_is_never_exceeded() -> None:
+    """More than asked for cannot come."""
+    assert Estimates().output_tokens(ask(cap=16), TARGET.name) == 16
+    assert taught(*[5000] * 50).output_tokens(ask(cap=16), TARGET.name) == 16
+
+
+def test_every_choice_is_an_answer() -> None:
+    """Four choices may each be as long as one."""
+    assert Estimates().output_tokens(ask(cap=16, choices=4), TARGET.name) == 64
+
+
+@pytest.mark.parametrize(("length", "answers"), [(60_000, 30), (5000, 30), (300, 150), (40, 900)])
+def test_a_steady_length_is_learned(length: int, answers: int) -> None:
+    """Long answers are learned at once, short ones by and by, to between once and twice that."""
+    learned = taught(*[length] * answers).output_tokens(ask(), TARGET.name)
+    assert length <= learned <= 2 * length
+
+
+def test_the_estimate_is_a_high_quantile() -> None:
+    """Nineteen of twenty answers fit into the hold, and it stays near what they need."""
+    dice = random.Random(7)
+    lengths = [int(dice.expovariate(1 / 200)) for _ in range(6000)]
+    learned = Learned()
+    over = 0
+    for number, length in enumerate(lengths):
+        over += number >= 1000 and length > learned.tokens
+        learned.add(length)
+    assert 0.02 < over / 5000 < 0.09
+    assert 300 < learned.tokens < 1200  # the true quantile is 599
+
+
+@given(st.lists(st.integers(0, 10**6), max_size=60))
+def test_an_estimate_is_always_a_positive_number(lengths: list[int]) -> None:
+    """Whatever was learned."""
+    most = max([*lengths, FIRST_GUESS])
+    assert 1 <= taught(*lengths).output_tokens(ask(), TARGET.name) <= most + 1
+
+
+def test_deployments_are_learned_apart() -> None:
+    """One that talks much does not make the others dear."""
+    assert taught(*[9000] * 9).output_tokens(ask(), "p/other") == FIRST_GUESS
+
+
+# --- input ----------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=3000))
+def test_input_is_estimated_from_its_bytes(words: str) -> None:
+    """A third of the bytes, and never nothing."""
+    call = ask(words=words)
+    estimate = Estimates().prompt_tokens(call)
+    assert estimate >= 8
+    assert abs(estimate - call.body.size_bytes / 3) < 9
+
+
+MEDIA = [
+    Image(data="A" * 300_000, media_type="image/png"),
+    Audio(data="A" * 300_000, format="wav"),
+    File(data="A" * 300_000, media_type="application/pdf"),
+    ToolResult(id="call_1", parts=(Image(data="A" * 300_000),)),
+]
+
+
+@pytest.mark.parametrize("part", MEDIA, ids=lambda part: type(part).__name__)
+def test_a_picture_is_not_counted_as_text(part: Part) -> None:
+    """Its base64 would be a hundred thousand tokens; it costs about as much as a page."""
+    plain = Estimates().prompt_tokens(ask())
+    assert plain + 1600 <= Estimates().prompt_tokens(ask(part)) < plain + 2000
+
+
+def test_media_of_a_wire_request_are_found_in_its_typed_view() -> None:
+    """A request that came as bytes is read only when it holds media."""
+    read: list[int] = []
+
+    def parse(fields: object) -> Prompt:
+        read.append(1)
+        return Prompt(messages=(Message(role="user", parts=(Image(data="A" * 30_000),)),))
+
+    def wire(size_bytes: int, needs: frozenset[str]) -> Chat:
+        return Chat(
+            model="m",
+            body=Wire(
+                dialect="d",
+                fields={"messages": Raw(b"[]")},
+                parse=parse,
+                message_count=1,
+                size_bytes=size_bytes,
+                max_output_tokens=None,
+                needs=needs,  # type: ignore[arg-type]
+            ),
+        )
+
+    assert Estimates().prompt_tokens(wire(300, frozenset())) == 108
+    assert read == []
+    assert Estimates().prompt_tokens(wire(30_300, frozenset({"images"}))) == 1708
+    assert read == [1]
+
+
+def test_a_wire_request_that_cannot_be_read_is_refused_before_it_is_quoted() -> None:
+    """Also where there is no price, so that no hold and no record is left behind."""
+
+    def parse(fields: object) -> Prompt:
+        raise InputError("messages[0].content[0]: no such part", param="messages")
+
+    body = Wire(
+        dialect="d",
+        fields={},
+        parse=parse,
+        message_count=1,
+        size_bytes=300,
+        max_output_tokens=None,
+        needs=frozenset({"images"}),
+    )
+    for target in (TARGET, Deployment(provider="p", model="m")):
+        with pytest.raises(InputError):
+            Estimates().quote(Chat(model="m", body=body), target)
+
+
+# --- quotes ---------------------------------------------------------------------------------------
+
+
+def test_no_price_is_no_quote() -> None:
+    """Unknown is not 0."""
+    quote = Estimates(proving=True).quote(ask(cap=5), Deployment(provider="p", model="m"))
+    assert (quote.estimate_nusd, quote.proven_nusd) == (None, None)
+
+
+def test_the_estimate_is_priced_at_the_dearest_class() -> None:
+    """Tokens may turn out to be written to a cache."""
+    call = ask(cap=100)
+    estimates = Estimates()
+    assert estimates.quote(call, TARGET).estimate_nusd == bound(
+        PRICE, input_tokens=estimates.prompt_tokens(call), output_tokens=100
+    )
+
+
+@given(
+    words=st.text(max_size=200),
+    cap=st.integers(1, 1000),
+    choices=st.integers(1, 4),
+    share=st.floats(0, 1),
+    tools=st.integers(0, 3),
+)
+def test_a_proof_holds_whatever_the_provider_does(
+    words: str, cap: int, choices: int, share: float, tools: int
+) -> None:
+    """One token for each byte sent and the cap for each choice, all in the dearest class."""
+    messages = (say("user", words),)
+    body = Prompt(
+        messages=messages,
+        max_output_tokens=cap,
+        choices=choices,
+        tools=tuple(Tool(name=f"t{n}") for n in range(tools)),
+    )
+    quote = Estimates(proving=True).quote(Chat(model="m", body=body), TARGET)
+    worst = Usage(
+        prompt_tokens=len(words.encode()),
+        cache_write_tokens=round(len(words.encode()) * share),
+        cache_write_1h_tokens=round(len(words.encode()) * share),
+        completion_tokens=cap * choices,
+    )
+    charged = cost(worst, PRICE).nusd
+    assert quote.proven_nusd is not None
+    assert charged is not None
+    assert charged <= quote.proven_nusd
+    assert quote.estimate_nusd is not None
+    assert quote.estimate_nusd <= quote.proven_nusd
+
+
+@pytest.mark.parametrize("part", MEDIA, ids=lambda part: type(part).__name__)
+def test_media_have_no_proof(part: Part) -> None:
+    """Nobody can say from its bytes what a picture costs, wherever it stands."""
+    assert Estimates(proving=True).quote(ask(part, cap=10), TARGET).proven_nusd is None
+
+
+def test_without_a_cap_there_is_no_proof() -> None:
+    """An answer without an end has no bound."""
+    assert Estimates(proving=True).quote(ask(), TARGET).proven_nusd is None
+
+
+def test_a_proof_is_made_only_for_strict_budgets() -> None:
+    """Nobody else asks for it."""
+    assert Estimates().quote(ask(cap=10), TARGET).proven_nusd is None

@@ -1,0 +1,43 @@
+"""The order of the layers, which is policy."""
+
+from pathlib import Path
+
+from tests.unit.layers.double import Pages
+from trunkline.accounting.estimate import Estimates
+from trunkline.accounting.ledger import Ledger
+from trunkline.client.stack import State, layers
+from trunkline.config import Config
+from trunkline.layers.breaker import Health
+from trunkline.layers.ratelimit import Limiter
+from trunkline.observability.log import EventLog
+from trunkline.routing.plan import Planner
+from trunkline.service import describe
+from trunkline.testing import ManualClock
+
+
+def test_the_order_of_the_layers() -> None:
+    """Changing it is a decision; `client/stack.py` gives the reason of each line."""
+    clock, estimates = ManualClock(), Estimates()
+    state = State(
+        clock=clock,
+        book=Pages(),
+        events=EventLog(),
+        ledger=Ledger((), clock),
+        estimates=estimates,
+        health=Health(clock),
+        limiter=Limiter(estimates, clock),
+    )
+    planner = Planner(Config(data_dir=Path("data"), source="test"), clock)
+    assert describe(layers(planner, state)) == [
+        "trace",
+        "record",
+        "call_deadline",
+        "budget",
+        "route",
+        "retry",
+        "ratelimit",
+        "concurrency",
+        "breaker",
+        "meter",
+        "attempt_deadline",
+    ]

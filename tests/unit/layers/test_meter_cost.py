@@ -1,0 +1,153 @@
+"""What an attempt costs follows from how it went: the rule of the meter, row by row."""
+
+import pytest
+
+from tests.scripted import SILENCE, end, finish, frame, text, usage
+from tests.unit.layers.bench import Bench
+from tests.unit.layers.double import (
+    PRICE,
+    STREAM,
+    WHOLE,
+    Answer,
+    ask,
+    live,
+)
+from trunkline.accounting.estimate import Estimates
+from trunkline.accounting.price import cost, output_tokens_from_frames
+from trunkline.errors import (
+    AttemptTimeout,
+    AuthFailed,
+    BadAnswer,
+    ConnectFailed,
+    ConnectionLost,
+    FirstTokenTimeout,
+    InputError,
+    UpstreamRateLimited,
+)
+from trunkline.types import (
+    Begun,
+    Deployment,
+    Mark,
+    Outcome,
+    Prompt,
+    Usage,
+    UsageReport,
+    say,
+)
+
+INPUT = Estimates().prompt_tokens(ask())
+"""What the prompt of `ask()` is estimated at."""
+
+
+def nusd(prompt_tokens: int, completion_tokens: int) -> int | None:
+    """Price tokens."""
+    return cost(Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens), PRICE).nusd
+
+
+SHOWN = output_tokens_from_frames(2, 2, 1)
+"""What two frames of one letter are estimated at."""
+TWO = (text("h"), text("i"))
+BROKEN = ConnectionLost("reset")
+SENT_ONLY = (INPUT, 0, "estimated")
+NOTHING = (0, 0, "exact")
+
+Row = tuple[Answer, str, Outcome, tuple[int, int, str]]
+TABLE: dict[str, Row] = {
+    # reported usage is exact, also when the caller did not wait for the end
+    "whole": (WHOLE, "", "complete", (1, 2, "exact")),
+    "streamed": (STREAM, "", "complete", (1, 2, "exact")),
+    "broken after finish and usage": (
+        (*TWO, finish(), usage(7), BROKEN), "", "failed", (1, 7, "exact"),
+    ),
+    "cancelled after finish and usage": (
+        (*TWO, finish(), usage(7), SILENCE), "", "cancelled", (1, 7, "exact"),
+    ),
+    # an answer that did not say is estimated from what was received
+    "complete without usage": (
+        (*TWO, finish(), end()), "", "complete", (INPUT, SHOWN, "estimated"),
+    ),
+    "broken": ((*TWO, BROKEN), "", "failed", (INPUT, SHOWN, "estimated")),
+    "truncated": (TWO, "", "failed", (INPUT, SHOWN, "estimated")),
+    "abandoned": (
+        (*TWO, SILENCE), "abandoned", "abandoned",
+        (INPUT, output_tokens_from_frames(1, 1, 1), "estimated"),
+    ),
+    "cancelled": ((*TWO, SILENCE), "", "cancelled", (INPUT, SHOWN, "estimated")),
+    # usage told on the way is a lower bound
+    "broken, more was told than shown": (
+        (*TWO, usage(7), BROKEN), "", "failed", (1, 7, "estimated"),
+    ),
+    "cancelled, more was shown than told": (
+        (usage(1), *TWO, SILENCE), "", "cancelled", (1, SHOWN, "estimated"),
+    ),
+    # no answer began: billed only if somebody may have begun to work on it
+    "time-out after the send": (FirstTokenTimeout("silence"), "", "failed", SENT_ONLY),
+    "attempt too long": (AttemptTimeout("late"), "", "failed", SENT_ONLY),
+    "lost after the send": (ConnectionLost("reset"), "", "failed", SENT_ONLY),
+    "garbage under a 200": (BadAnswer("html", upstream_status=200), "", "failed", SENT_ONLY),
+    "cancelled before the answer": (SILENCE, "", "cancelled", SENT_ONLY),
+    "a fault of ours": (LookupError("bug"), "", "failed", SENT_ONLY),
+    "refused: 429": (
+        UpstreamRateLimited("slow down", upstream_status=429), "", "failed", NOTHING,
+    ),
+    "refused: 401": (AuthFailed("no", upstream_status=401), "", "failed", NOTHING),
+    "redirected": (BadAnswer("moved", upstream_status=302), "", "failed", NOTHING),
+    "never sent": (ConnectFailed("no route", sent=False), "", "failed", NOTHING),
+    "lost before the send": (ConnectionLost("reset", sent=False), "", "failed", NOTHING),
+    "not encoded": (InputError("no such tool"), "", "failed", NOTHING),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", TABLE)
+async def test_what_an_attempt_costs(row: str) -> None:
+    """The rule of the module, row by row; each settles once and leaves nothing held."""
+    answer, how, outcome, (prompt_tokens, completion_tokens, state) = TABLE[row]
+    bench = Bench(answer)
+    error = await live(bench.service, bench.call(), how)
+    ended = bench.one()
+    assert ended.outcome == outcome
+    assert ended.usage == Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+    assert (ended.cost_nusd, ended.cost_state) == (nusd(prompt_tokens, completion_tokens), state)
+    assert (ended.error_code is None) == (error is None)
+
+
+@pytest.mark.parametrize("row", TABLE)
+async def test_without_a_price_the_cost_is_unknown(row: str) -> None:
+    """Never 0, but for what certainly cost nothing."""
+    answer, how, _, told = TABLE[row]
+    bench = Bench(answer)
+    await live(bench.service, bench.call(Deployment(provider="p", model="m")), how)
+    ended = bench.one()
+    wanted = (0, "exact") if told == NOTHING else (None, "unknown")
+    assert (ended.cost_nusd, ended.cost_state) == wanted
+    assert bench.book.of(Begun)[0].hold_nusd is None
+
+
+async def test_an_estimate_keeps_the_classes_that_were_told() -> None:
+    """Cached tokens stay cached when the answer breaks off after they were reported."""
+    said = Usage(
+        prompt_tokens=100, cache_read_tokens=60, cache_write_1h_tokens=5, audio_input_tokens=3
+    )
+    report = frame("usage", Mark.USAGE, UsageReport(usage=said))
+    bench = Bench((report, *TWO, BROKEN))
+    await live(bench.service, bench.call(), "")
+    used = bench.one().usage
+    assert used.completion_tokens == SHOWN
+    assert (used.cache_read_tokens, used.cache_write_1h_tokens, used.audio_input_tokens) == (
+        60,
+        5,
+        3,
+    )
+
+
+async def test_lengths_are_learned_from_whole_answers_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A broken answer says nothing about how long answers are; n choices are n answers."""
+    bench = Bench((*TWO, usage(4000), BROKEN), (*TWO, finish(), usage(4000), end()))
+    learned: list[tuple[str, int]] = []
+    monkeypatch.setattr(bench.estimates, "learn", lambda *told: learned.append(told))
+    for choices in (1, 1, 4):
+        body = Prompt(messages=(say("user", "hi"),), choices=choices)
+        await live(bench.service, bench.call(body=body), "")
+    assert learned == [("p/m", 4000), ("p/m", 1000)]
