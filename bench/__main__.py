@@ -8,7 +8,11 @@ import bench
 
 
 def main(names: list[str]) -> int:
-    known = sorted(m.name for m in pkgutil.iter_modules(bench.__path__) if m.name != "__main__")
+    known = sorted(
+        m.name
+        for m in pkgutil.iter_modules(bench.__path__)
+        if m.name not in {"__main__", "upstream"}
+    )
     unknown = sorted(set(names) - set(known))
     if unknown:
         print(f"bench: no such measurement: {', '.join(unknown)} (there are: {', '.join(known)})")

@@ -2,15 +2,9 @@
 
 import csv
 import json
-import os
-import pty
 import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -20,7 +14,6 @@ from trunkline.cli import main
 from trunkline.testing import FakeUpstream, Json, Status, chat_answer, chat_usage
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from trunkline.cli import main; main()"]
 COMMANDS = main.list_commands(click.Context(main))
 EACH = pytest.mark.parametrize("name", COMMANDS)
 Trunk = Callable[..., Result]
@@ -55,7 +48,7 @@ def configure(text: str) -> None:
 
 @EACH
 def test_help_explains_every_option(name: str, trunk: Trunk) -> None:
-    """Each option stands there by every name it has, with words; --json and -h are never missing."""
+    """Each option stands there by every name it has, with words; --json is never missing."""
     command = main.get_command(click.Context(main), name)
     assert command is not None
     result = trunk(name, "--help")
@@ -335,10 +328,10 @@ def test_usage_as_a_table_and_as_csv(trunk: Trunk) -> None:
     table = [line.split() for line in trunk("usage", "--by", "provider").stdout.splitlines()]
     text = trunk("usage", "--by", "provider", "--format", "csv").stdout
     assert list(csv.reader(text.splitlines())) == table
-    assert dict(zip(*table, strict=True)) | {"provider": "openai", "cost_usd": "0.0013"} == dict(
-        zip(*table, strict=True)
-    )
-    assert "cost_nusd" not in table[0]
+    [head, row] = table
+    assert (head[0], row[0]) == ("provider", "openai")
+    assert (head[-2:], row[-2:]) == (["unknown_price_requests", "cost_usd"], ["1", "0.0013"])
+    assert "cost_nusd" not in head
     assert trunk("usage", "--by", "user").stdout.splitlines()[1].split()[0] == "-"
 
 
@@ -487,76 +480,3 @@ def test_init_writes_over_nothing(trunk: Trunk) -> None:
     result = trunk("init", "no/such/folder.yaml")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "no/such/folder.yaml cannot be written" in result.stderr
-
-
-# --- as a process --------------------------------------------------------------------------------
-
-
-def start(*args: str, **options: Any) -> "subprocess.Popen[bytes]":
-    """Start the command line, warnings as errors."""
-    environment = {**os.environ, "PYTHONWARNINGS": "error"}
-    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen([*COMMAND, *args], env=environment, **{**pipes, **options})
-
-
-@pytest.mark.parametrize("command", ["models", "status", "usage", "check", "init", "call"])
-def test_a_process_is_free_of_warnings(command: str) -> None:
-    """With warnings as errors; not a terminal, and no colour."""
-    out, err = start(command).communicate(b"hi", timeout=30)
-    assert out
-    assert b"\x1b" not in out
-    assert err == b""
-
-
-def test_ctrl_c_is_quiet() -> None:
-    """What came stays; the exit code is the shells' 130; no traceback."""
-    process = start("call", "/demo tokens 100\n/demo slow 0.2")
-    assert process.stdout is not None
-    begun = process.stdout.read1(100)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert (begun + out).startswith(b"demo")
-    assert (process.returncode, err) == (130, b"")
-
-
-def test_the_reader_of_the_output_leaves() -> None:
-    """As `head` does: the call ends, without a traceback."""
-    process = start("call", "/demo tokens 100\n/demo slow 0.05")
-    assert process.stdout is not None
-    process.stdout.read1(100)
-    process.stdout.close()
-    process.stdout = None
-    _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (1, b"")
-
-
-@pytest.mark.parametrize(("keys", "code"), [(b"\x03", 130), (b"\x04", 0), (b"/exit\n", 0)])
-def test_chat_on_a_terminal(keys: bytes, code: int) -> None:
-    """It greets, prompts, answers and prompts again; Ctrl-C, Ctrl-D and /exit end it quietly."""
-    ours, theirs = pty.openpty()
-    process = start(
-        "chat",
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-        preexec_fn=own_terminal,
-    )
-    os.close(theirs)
-    seen = b""
-    for awaited, answer in ((b"> ", b"/demo echo pong\n"), (b"pong\r\n> ", keys)):
-        while not seen.endswith(awaited):
-            seen += os.read(ours, 1000)
-        os.write(ours, answer)
-    assert process.wait(timeout=30) == code
-    os.close(ours)
-    assert seen.startswith(b"Talking through demo.")
-    assert b"Traceback" not in seen
-
-
-def own_terminal() -> None:
-    """Make standard input the terminal whose Ctrl-C this process gets."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

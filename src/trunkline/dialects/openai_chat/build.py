@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from trunkline.dialects.openai_chat.details import joined
 from trunkline.types import (
     AnyPart,
     Audio,
@@ -25,6 +26,8 @@ from trunkline.types import (
 Json = dict[str, Any]
 CARRIED = frozenset({"provider_specific", "extra_content", "reasoning_details"})
 """Extension fields in which signatures travel through other dialects."""
+_ANSWER_ONLY = frozenset({"logprobs", "content_filter_results", "citations", "search_results"})
+"""What an answer says beside its message; not sent back with it."""
 TOOL_KINDS = frozenset({"function", "custom"})
 """What a tool may be anywhere; any other kind runs at its own provider."""
 
@@ -120,14 +123,17 @@ class Builder:
             wire["content"] = content or ""
         elif len(wire) == 1 or "tool_calls" in wire:
             wire["content"] = None if "tool_calls" in wire else ""
-        return wire | self._extra(message.extra)
+        wire |= {k: v for k, v in self._extra(message.extra).items() if k not in _ANSWER_ONLY}
+        if details := message.extra.get("reasoning_details"):
+            wire["reasoning_details"] = joined(details)
+        return wire
 
     def _think(self, wire: Json, part: Thinking) -> None:
         """Put a thought back where it came from; one from elsewhere only where it is needed."""
-        if part.spelling == "reasoning_details":
-            wire.setdefault("reasoning_details", []).append(part.extra["reasoning_details"])
-        elif part.spelling in {"reasoning_content", "reasoning"} or self._reasoning_back:
-            name = part.spelling if part.spelling == "reasoning" else "reasoning_content"
+        name = "reasoning_content" if self._reasoning_back else part.spelling
+        if detail := part.extra.get("reasoning_details"):
+            wire.setdefault("reasoning_details", []).append(detail)
+        elif name in {"reasoning_content", "reasoning"}:
             wire[name] = wire.get(name, "") + part.text
 
     def _words(self, parts: Sequence[AnyPart]) -> str | list[Json] | None:

@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 
-from trunkline.dialects.openai_chat import encode, read
+from tests.unit.dialects.openai_chat.wire import fold, whole
+from trunkline.dialects.openai_chat import decode, encode, read
 from trunkline.types import (
     Audio,
     Chat,
     Deployment,
     File,
     Image,
+    Memo,
     Message,
     OutputFormat,
     Prompt,
@@ -161,12 +163,9 @@ def test_every_field_finds_its_place() -> None:
     assert refused.parts == (Refusal(text="No."),)
     assert heard.parts == (Audio(id="audio_1"),)
     assert last.text == "And now?"
-    assert [tool.name for tool in prompt.tools] == [
-        "f",
-        "calc",
-        "web_search",
-        "openrouter:web_search",
-    ]
+    kinds = ["function", "custom", "web_search", "openrouter:web_search"]
+    assert [tool.kind for tool in prompt.tools] == kinds
+    assert [tool.name for tool in prompt.tools] == ["f", "calc", *kinds[2:]]
     assert prompt.tools[0] == Tool(
         name="f",
         description="d",
@@ -413,3 +412,18 @@ def test_a_foreign_prompt_leaves_its_own_extras_at_home() -> None:
         "content": "A",
         "reasoning_details": DETAILS,
     }
+
+
+def test_an_answer_can_be_sent_back_as_it_was_understood() -> None:
+    """A folded message goes into the next prompt: its proof too, what stood beside it not."""
+    pieces = [
+        {"type": "reasoning.text", "text": "Hm.", "index": 0, "format": "a"},
+        {"type": "reasoning.text", "signature": "sig", "index": 0},
+    ]
+    for message in (
+        {"content": "A", "reasoning": "Hm.", "reasoning_details": pieces},
+        {"content": "A", "reasoning_details": pieces},
+    ):
+        folded = fold(decode(whole(message, logprobs={"content": [1]}), Memo()).events)
+        sent = spelled(Prompt(messages=(say("user", "Hi"), folded)))["messages"][1]
+        assert sent == {"role": "assistant"} | message | {"reasoning_details": DETAILS[:1]}
