@@ -238,7 +238,9 @@ class UpstreamRateLimited(ProviderError, status=429, code="upstream_rate_limited
     """Too many requests for the provider."""
 
 
-class RequestTooLarge(UpstreamRateLimited, code="upstream_request_too_large", retry_same=False):
+class RequestTooLarge(
+    UpstreamRateLimited, code="upstream_request_too_large", retry_same=False, fault="caller"
+):
     """This one request is larger than the provider's whole limit."""
 
 

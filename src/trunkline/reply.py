@@ -205,7 +205,8 @@ class Reply:
         try:
             frame = await self._source.next()
             if frame is None:
-                raise Truncated("the answer stopped before its end")
+                failure = Truncated("the answer stopped before its end")
+                failure.deployment = self.deployment.name
         except BaseException as error:
             failure = error
         self._reader = None

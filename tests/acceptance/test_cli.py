@@ -199,7 +199,7 @@ def test_an_answer_that_breaks_off(trunk: Trunk) -> None:
 def test_a_data_folder_that_cannot_be_used(trunk: Trunk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that cannot be recorded is not made; the error says what to change."""
     Path("file").touch()
-    monkeypatch.setenv("TRUNKLINE_DATA", "file/below")
+    monkeypatch.setenv("TRUNKLINE_DATA", str(Path("file/below").absolute()))
     for arguments in (["call", "hi"], ["usage"]):
         result = trunk(*arguments)
         assert (result.exit_code, result.stdout) == (1, "")

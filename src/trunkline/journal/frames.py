@@ -83,8 +83,9 @@ def read(
 ) -> Iterator[tuple[Record, int]]:
     """Yield each record from `offset` on with the offset after it.
 
-    Stops at the first bytes that are not a record: while the owner lives they are a write under
-    way. With `gaps` given (the owner is gone) it goes on at the next record, and lists there what
+    Stops at the first bytes that are not a frame: while the owner lives they are a write under
+    way. A whole frame that is no record is passed over, or everything behind it would wait for as
+    long as the owner lives. With `gaps` given (the owner is gone) it goes on at the next record, and lists there what
     lay between. A frame that fails its CRC is never decoded, so no record is ever invented.
     """
     with path.open("rb") as file:
@@ -101,12 +102,19 @@ def read(
             at = _next_record(data, at + 1, seed)
             gaps.append(Gap(offset + start, offset + at, torn=_is_torn(data[start:], at - start)))
             continue
-        record, at = found
-        yield record, offset + at
+        record, end = found
+        if record is not None:
+            yield record, offset + end
+        elif gaps is not None:
+            gaps.append(Gap(offset + at, offset + end, torn=False))
+        at = end
 
 
-def _record_at(data: bytes, at: int, seed: int) -> tuple[Record, int] | None:
-    """Return the record at `at` and the offset after it, or None where there is none."""
+def _record_at(data: bytes, at: int, seed: int) -> tuple[Record | None, int] | None:
+    """Return the record at `at` and the offset after it, or None where there is none.
+
+    A frame that was written whole but holds no record we know is no record (None), with an offset.
+    """
     if at + _HEADER.size > len(data):
         return None
     length, crc = _HEADER.unpack_from(data, at)
@@ -119,7 +127,7 @@ def _record_at(data: bytes, at: int, seed: int) -> tuple[Record, int] | None:
     try:
         return _decoder.decode(payload), at + length
     except msgspec.DecodeError:
-        return None
+        return None, at + length
 
 
 def _next_record(data: bytes, at: int, seed: int) -> int:

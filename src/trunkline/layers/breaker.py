@@ -41,9 +41,9 @@ class Circuit:
         self.failures, self.open_until_s, self.probing = 0, None, False
 
     def fail(self, now_s: float) -> None:
-        """The deployment failed."""
+        """The deployment failed; one failed probe is enough, for the count still stands."""
         self.failures += 1
-        if self.probing or self.failures >= _FAILURES_TO_OPEN:
+        if self.failures >= _FAILURES_TO_OPEN:
             self.open_until_s = now_s + _REST_S
         self.probing = False
 

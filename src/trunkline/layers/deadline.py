@@ -35,9 +35,11 @@ def attempt_deadline(clock: Clock) -> Layer:
     def late(call: Call) -> TrunklineError:
         target = call.target
         assert target is not None
-        return AttemptTimeout(
+        error = AttemptTimeout(
             f"{target.name} did not finish its answer within {target.limits.timeout_s:g} s"
         )
+        error.deployment = target.name
+        return error
 
     def layer(inner: Service) -> Service:
         async def service(call: Call) -> Reply:

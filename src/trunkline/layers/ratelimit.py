@@ -10,7 +10,7 @@ from trunkline.service import Layer, Service
 from trunkline.types import Call, Deployment
 
 _MINUTE_S = 60.0
-_ROUNDING = 1e-6
+_ROUNDING = 1e-3
 
 
 class Bucket:

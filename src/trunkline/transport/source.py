@@ -15,7 +15,8 @@ from trunkline.types import Deployment, Frame, Mark, Memo
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
-_BEGUN = Mark.SHOWN | Mark.FINISH | Mark.TERMINAL
+_SAID = Mark.SHOWN | Mark.FINISH
+_BEGUN = _SAID | Mark.TERMINAL
 _EVENT_STREAM = "text/event-stream"
 
 
@@ -54,6 +55,8 @@ class WireSource:
             if frame is None:
                 raise Truncated("the answer stopped before its end")
             frames.append(frame)
+        if not frames[-1].mark & _SAID:
+            raise BadAnswer("the answer is empty: it ended before it said anything")
         if self._exchange.ended:
             self._watch.stop()  # all is here, nothing more is waited for
         else:
@@ -145,6 +148,8 @@ def name_blame(error: ProviderError, deployment: Deployment) -> None:
         error.message = f"{deployment.provider} did not accept our credential; check its api_key"
     else:
         error.message = scrub(error.message)
+    error.param = error.param and scrub(error.param, 200)
+    error.upstream_code = error.upstream_code and scrub(error.upstream_code, 200)
     error.args = (error.message,)
 
 

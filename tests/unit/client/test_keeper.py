@@ -19,19 +19,18 @@ class Work:
 
     def __init__(self, then: Callable[[], object] = lambda: None) -> None:
         self.runs = 0
-        self.ran = threading.Event()
+        self.ran = threading.Semaphore(0)
         self.then = then
 
     def __call__(self) -> None:
         """Run once."""
         self.runs += 1
-        self.ran.set()
+        self.ran.release()
         self.then()
 
     def wait(self) -> None:
         """Wait for the next run."""
-        assert self.ran.wait(5)
-        self.ran.clear()
+        assert self.ran.acquire(timeout=5)
 
 
 def keepers() -> list[threading.Thread]:
@@ -177,9 +176,9 @@ def test_a_forked_child_gets_a_thread_of_its_own(awake: bool) -> None:
     if awake:
         keeper._awake.set()
     if (child := os.fork()) == 0:
-        work.ran = threading.Event()
+        work.ran = threading.Semaphore(0)
         keeper.touch()
-        os._exit(0 if work.ran.wait(5) else 1)
+        os._exit(0 if work.ran.acquire(timeout=5) else 1)
     _, status = os.waitpid(child, 0)
     assert status == 0
     keeper.stop()

@@ -16,6 +16,7 @@ from trunkline.dialects.openai_chat.broken import BROKEN
 from trunkline.dialects.openai_chat.errors import error_in_answer
 from trunkline.dialects.openai_chat.events import events_of
 from trunkline.errors import BadAnswer
+from trunkline.observability.redact import scrub
 from trunkline.types import (
     Event,
     Extra,
@@ -135,7 +136,7 @@ def _understood(
 ) -> tuple[Event, ...]:
     try:
         return tuple(events_of(data, memo, whole=whole))
-    except (AttributeError, KeyError, TypeError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise BadAnswer(
             f"the provider's answer has an unknown shape ({error}): {_excerpt(body)}"
         ) from error
@@ -154,5 +155,4 @@ def _marked(events: tuple[Event, ...]) -> int:
 
 
 def _excerpt(body: bytes) -> str:
-    text = body[:200].decode("utf-8", "replace").strip()
-    return repr(text + ("..." if len(body) > 200 else ""))
+    return repr(scrub(body[:2000].strip(), 200))  # scrubbed before it is cut: no half of a key

@@ -124,7 +124,7 @@ class Builder:
         elif len(wire) == 1 or "tool_calls" in wire:
             wire["content"] = None if "tool_calls" in wire else ""
         wire |= {k: v for k, v in self._extra(message.extra).items() if k not in _ANSWER_ONLY}
-        if details := message.extra.get("reasoning_details"):
+        if isinstance(details := message.extra.get("reasoning_details"), list):
             wire["reasoning_details"] = joined(details)
         return wire
 

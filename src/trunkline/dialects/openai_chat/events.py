@@ -57,9 +57,9 @@ def events_of(data: Json, memo: Memo, *, whole: bool = False) -> Iterable[Event]
     ends = whole or bool(usage) or any(choice.get("finish_reason") for choice in choices)
     if (data.get("id") or data.get("model")) and (ends or "started" not in memo.scratch):
         memo.scratch["started"] = True
-        yield Started(id=data.get("id") or None, model=data.get("model") or None)
-    for choice in choices:
-        yield from _choice(choice, memo, whole=whole)
+        yield Started(id=_name(data.get("id")), model=_name(data.get("model")))
+    for place, choice in enumerate(choices):
+        yield from _choice(choice, place, memo, whole=whole)
     if ends and choices:
         cited = {name: data[name] for name in _TOP if data.get(name)}
         if cited and "cited" not in memo.scratch:
@@ -78,11 +78,18 @@ def _groq_usage(data: Json) -> Json | None:
     return groq.get("usage") if isinstance(groq, dict) else None
 
 
-def _choice(choice: Json, memo: Memo, *, whole: bool) -> Iterable[Event]:
-    number = choice.get("index") or 0
+def _name(value: Any) -> str | None:
+    """Return an id or a name as text: some servers number their answers."""
+    return str(value) if value else None
+
+
+def _choice(choice: Json, place: int, memo: Memo, *, whole: bool) -> Iterable[Event]:
+    # A whole answer has its choices in a list, whatever index some servers write beside them.
+    index = None if whole else choice.get("index")
+    number = index if isinstance(index, int) else place
     said = choice.get("message" if whole else "delta")
     if said is None:
-        said = {"content": choice.get("text")}
+        said = {"content": choice["text"] if whole else choice.get("text")}
     plain = said.keys() <= _PLAIN
     if not plain:
         yield from _reasoning(said, number)
@@ -93,11 +100,11 @@ def _choice(choice: Json, memo: Memo, *, whole: bool) -> Iterable[Event]:
         yield from _rest(said, number, memo, whole=whole)
     reason = choice.get("finish_reason")
     if reason or whole:
-        yield Finish(choice=number, reason=_reason(choice, number, memo), raw=reason)
+        yield Finish(choice=number, reason=_reason(choice, number, memo), raw=_name(reason))
 
 
 def _rest(said: Json, number: int, memo: Memo, *, whole: bool) -> Iterable[Event]:
-    if refusal := said.get("refusal"):
+    if (refusal := said.get("refusal")) and isinstance(refusal, str):
         yield RefusalDelta(choice=number, text=refusal)
     if audio := said.get("audio"):
         known = {name: audio[name] for name in AudioDelta.__struct_fields__ if audio.get(name)}

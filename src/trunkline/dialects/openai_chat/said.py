@@ -11,6 +11,7 @@ from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
 from trunkline.dialects.openai_chat.broken import BROKEN
+from trunkline.observability.redact import scrub
 
 Json = dict[str, Any]
 _LIMIT_CHARS = 2000
@@ -57,7 +58,7 @@ def _plain(status: int, text: str) -> Said:
     if "<html" in words[:500] or words.startswith("<"):
         title = _TITLE.search(text)
         text = f"the provider answered a web page: {title[1] if title else '(no title)'}"
-    return Said(status, text[:_LIMIT_CHARS], words=words[:_LIMIT_CHARS])
+    return Said(status, scrub(text, _LIMIT_CHARS), words=words[:_LIMIT_CHARS])
 
 
 def _read(status: int, body: Json) -> Said:
@@ -77,7 +78,7 @@ def _read(status: int, body: Json) -> Said:
     param = error.get("param")
     return Said(
         status=status or _status(error),
-        message=message[:_LIMIT_CHARS],
+        message=scrub(message, _LIMIT_CHARS),  # scrubbed before it is cut: no half of a key
         code="" if code is None else str(code),
         type=str(kind or error.get("status") or ""),
         param=param if isinstance(param, str) and param else None,

@@ -125,7 +125,9 @@ def _cost_nusd(wire: Json) -> int | None:
         return None
 
 
-def _nano(usd: Decimal) -> int:
+def _nano(usd: Decimal) -> int | None:
+    if not usd.is_finite() or usd < 0:
+        return None
     return int((usd * 10**9).to_integral_value(rounding=ROUND_HALF_EVEN))
 
 
