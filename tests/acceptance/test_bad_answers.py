@@ -216,7 +216,10 @@ BAD: dict[str, Bad] = {
     "no answer at all": Bad(hang(), errors.FirstTokenTimeout, r"0\.2 s", settings=QUICK),
     "slow head": Bad(WHOLE.late(9), errors.FirstTokenTimeout, r"0\.2 s", settings=QUICK),
     "comments for ever": Bad(
-        Sse([b": ping\n\n"] * 999, delay_s=0.01), errors.FirstTokenTimeout, r"0\.2 s", settings=QUICK
+        Sse([b": ping\n\n"] * 999, delay_s=0.01),
+        errors.FirstTokenTimeout,
+        r"0\.2 s",
+        settings=QUICK,
     ),
     "silence in a body": Bad(
         WHOLE.hang_after(60), errors.IdleTimeout, r"silent for 0\.15 s", settings=QUICK

@@ -85,8 +85,9 @@ def read(
 
     Stops at the first bytes that are not a frame: while the owner lives they are a write under
     way. A whole frame that is no record is passed over, or everything behind it would wait for as
-    long as the owner lives. With `gaps` given (the owner is gone) it goes on at the next record, and lists there what
-    lay between. A frame that fails its CRC is never decoded, so no record is ever invented.
+    long as the owner lives. With `gaps` given (the owner is gone) it goes on at the next record,
+    and lists there what lay between. A frame that fails its CRC is never decoded, so no record is
+    ever invented.
     """
     with path.open("rb") as file:
         file.seek(offset)

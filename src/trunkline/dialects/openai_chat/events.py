@@ -36,6 +36,7 @@ _CHOICE = frozenset(
         *("matched_stop", "stop_reason", "token_ids", "obfuscation", "finish_details"),
     }
 )
+_AUDIO: dict[str, type] = {"id": str, "data": str, "transcript": str, "expires_at": int}
 _TOP = ("citations", "search_results", "images", "related_questions")
 _REASONS: dict[str, FinishReason] = {
     "stop": "stop",
@@ -57,7 +58,7 @@ def events_of(data: Json, memo: Memo, *, whole: bool = False) -> Iterable[Event]
     ends = whole or bool(usage) or any(choice.get("finish_reason") for choice in choices)
     if (data.get("id") or data.get("model")) and (ends or "started" not in memo.scratch):
         memo.scratch["started"] = True
-        yield Started(id=_name(data.get("id")), model=_name(data.get("model")))
+        yield Started(id=_words(data.get("id")), model=_words(data.get("model")))
     for place, choice in enumerate(choices):
         yield from _choice(choice, place, memo, whole=whole)
     if ends and choices:
@@ -78,8 +79,8 @@ def _groq_usage(data: Json) -> Json | None:
     return groq.get("usage") if isinstance(groq, dict) else None
 
 
-def _name(value: Any) -> str | None:
-    """Return an id or a name as text: some servers number their answers."""
+def _words(value: Any) -> str | None:
+    """Return what should be a text as one: some servers number their answers."""
     return str(value) if value else None
 
 
@@ -100,14 +101,14 @@ def _choice(choice: Json, place: int, memo: Memo, *, whole: bool) -> Iterable[Ev
         yield from _rest(said, number, memo, whole=whole)
     reason = choice.get("finish_reason")
     if reason or whole:
-        yield Finish(choice=number, reason=_reason(choice, number, memo), raw=_name(reason))
+        yield Finish(choice=number, reason=_reason(choice, number, memo), raw=_words(reason))
 
 
 def _rest(said: Json, number: int, memo: Memo, *, whole: bool) -> Iterable[Event]:
     if (refusal := said.get("refusal")) and isinstance(refusal, str):
         yield RefusalDelta(choice=number, text=refusal)
     if audio := said.get("audio"):
-        known = {name: audio[name] for name in AudioDelta.__struct_fields__ if audio.get(name)}
+        known = {name: audio[name] for name in _AUDIO if isinstance(audio.get(name), _AUDIO[name])}
         yield AudioDelta(choice=number, **known)
     yield from _calls(said, number, memo, whole=whole)
 
@@ -158,8 +159,8 @@ def _content(content: Any, number: int) -> Iterable[Event]:
 def _part(part: Json, number: int) -> Iterable[Event]:
     kind = part.get("type")
     if kind in {"text", "output_text"}:
-        if part.get("text"):
-            yield TextDelta(choice=number, text=part["text"])
+        if text := _words(part.get("text")):
+            yield TextDelta(choice=number, text=text)
     elif kind == "thinking":
         extra = {name: part[name] for name in part.keys() - {"type", "thinking", "closed"}}
         yield ThinkingDelta(
@@ -191,8 +192,8 @@ def _call(call: Json, number: int, memo: Memo) -> ToolCallDelta:
     return ToolCallDelta(
         choice=number,
         index=_index(call, inner.get("name"), number, memo),
-        id=call.get("id") or None,
-        name=inner.get("name") or None,
+        id=_words(call.get("id")),
+        name=_words(inner.get("name")),
         arguments=said if isinstance(said, str) else dump(said).decode() if said else "",
         kind=kind,
         extra=extra,
