@@ -255,6 +255,8 @@ class Reply:
         if self.outcome is not None:
             return
         self.outcome, self.error = outcome, error
+        if isinstance(error, TrunklineError) and self.call is not None:
+            error.call_id = self.call.id
         steps: list[Tail] = [lambda reply: reply._source.close(), *self._tails]
         self._tails.clear()
         broken: list[BaseException] = []

@@ -7,7 +7,7 @@ is absent or far above what this deployment usually writes, a learned high quant
 
 from __future__ import annotations
 
-from trunkline.accounting.price import bound
+from trunkline.accounting.price import Bound
 from trunkline.types import Audio, Chat, Deployment, File, Image, Need, Quote
 
 _BYTES_PER_TOKEN = 3
@@ -32,11 +32,11 @@ class Learned:
     def add(self, tokens: int) -> None:
         """Learn from one answer of `tokens` output tokens."""
         self.samples += 1
-        step = max(self.tokens, tokens, 16.0) * (0.5 if self.samples < _ENOUGH_SAMPLES else 0.05)
+        share = 0.5 if self.samples < _ENOUGH_SAMPLES else 0.05
         if tokens > self.tokens:
-            self.tokens += min(step, tokens - self.tokens)
+            self.tokens = min(tokens, self.tokens + max(tokens, 16) * share)
         else:
-            self.tokens -= step * (1 - _QUANTILE)
+            self.tokens -= max(self.tokens, 16.0) * share * (1 - _QUANTILE)
 
 
 class Estimates:
@@ -46,6 +46,7 @@ class Estimates:
         """`proving` makes quotes carry a proven bound: some budget is strict."""
         self._proving = proving
         self._learned: dict[str, Learned] = {}
+        self._bounds: dict[str, Bound] = {}
 
     def quote(self, call: Chat, deployment: Deployment) -> Quote:
         """Return the estimate and, where there is one, the proven bound for one attempt."""
@@ -53,15 +54,14 @@ class Estimates:
         input_tokens = self.prompt_tokens(call)
         if price is None:
             return Quote(None, None)
-        estimate = bound(
-            price,
-            input_tokens=input_tokens,
-            output_tokens=self.output_tokens(call, deployment.name),
-        )
+        bound = self._bounds.get(deployment.name)
+        if bound is None or bound.price is not price:
+            bound = self._bounds[deployment.name] = Bound(price)
+        estimate = bound.nusd(input_tokens, self.output_tokens(call, deployment.name))
         proven, cap = None, body.max_output_tokens
         if self._proving and cap is not None and not body.needs & _MEDIA:
             # A token is at least one byte of the encoded request.
-            proven = bound(price, input_tokens=body.size_bytes, output_tokens=cap * body.choices)
+            proven = bound.nusd(body.size_bytes, cap * body.choices)
         return Quote(estimate, proven)
 
     def prompt_tokens(self, call: Chat) -> int:

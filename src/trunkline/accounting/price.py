@@ -78,31 +78,43 @@ def _side(tokens: int, plain_nusd: int, classes: tuple[tuple[int, int | None], .
     return total + tokens * plain_nusd
 
 
-def bound(price: Price | None, *, input_tokens: int, output_tokens: int) -> int | None:
-    """Return the most, in nano-USD, that a call of at most so many tokens can cost; rounded up.
+class Bound:
+    """The most a call can cost at one price: every token at its side's dearest class."""
 
-    Every token at its side's dearest class, in the dearest tier that `input_tokens` can reach.
+    __slots__ = ("_tiers", "price")
+
+    def __init__(self, price: Price) -> None:
+        self.price = price
+        tiers = ((-1, price), *price.tiers)
+        self._tiers = [(threshold, *_dearest(rates)) for threshold, rates in tiers]
+
+    def nusd(self, input_tokens: int, output_tokens: int) -> int:
+        """Return the bound, in the dearest tier that `input_tokens` can reach; rounded up."""
+        most = 0
+        for threshold, request, dearest_input, dearest_output in self._tiers:
+            if input_tokens > threshold:
+                total = request + input_tokens * dearest_input + output_tokens * dearest_output
+                most = max(most, total)
+        return -(-most // _MILLION)
+
+
+def bound(price: Price | None, *, input_tokens: int, output_tokens: int) -> int | None:
+    """Return the most, in nano-USD, that a call of at most so many tokens can cost.
+
     None if there is no price.
     """
-    if price is None:
-        return None
-    reachable = (tier for threshold, tier in price.tiers if input_tokens > threshold)
-    most = max(_most(rates, input_tokens, output_tokens) for rates in (price, *reachable))
-    return -(-most // _MILLION)
+    return None if price is None else Bound(price).nusd(input_tokens, output_tokens)
 
 
-def _most(rates: Price, input_tokens: int, output_tokens: int) -> int:
-    dearest_input_nusd = max(
+def _dearest(rates: Price) -> tuple[int, int, int]:
+    dearest_input = max(
         rates.input_nusd,
         rates.cache_read_nusd or 0,
         rates.cache_write_nusd or 0,
         rates.cache_write_1h_nusd or 0,
         rates.audio_input_nusd or 0,
     )
-    dearest_output_nusd = max(rates.output_nusd, rates.audio_output_nusd or 0)
-    return (
-        rates.request_nusd + input_tokens * dearest_input_nusd + output_tokens * dearest_output_nusd
-    )
+    return rates.request_nusd, dearest_input, max(rates.output_nusd, rates.audio_output_nusd or 0)
 
 
 def output_tokens_from_frames(shown_frames: int, shown_bytes: int, least_frame_bytes: int) -> int:

@@ -48,13 +48,7 @@ def trace(clock: Clock) -> Layer:
             except TrunklineError as error:
                 error.call_id = call.id
                 raise
-
-            def stamp(reply: Reply) -> None:
-                if isinstance(reply.error, TrunklineError):
-                    reply.error.call_id = call.id
-
             reply.call = call
-            reply.on_close(stamp)
             return reply
 
         return service

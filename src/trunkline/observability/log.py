@@ -39,11 +39,6 @@ class EventLog:
         self._waiting: deque[tuple[float, int, str, Any]] = deque(maxlen=_MOST_WAITING)
         self._draining = threading.RLock()  # a handler may cause an event itself
 
-    def renew(self) -> None:
-        """Forget, in a forked child, what the parent has yet to render."""
-        self._waiting.clear()
-        self._draining = threading.RLock()
-
     def asked(self, call: Call) -> None:
         """A call came in."""
         if logger.isEnabledFor(logging.INFO):
