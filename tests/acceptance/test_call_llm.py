@@ -187,14 +187,14 @@ async def test_parameters_a_model_does_not_take_are_dropped(
     assert list(warning.__dict__["dropped_parameters"]) == ["top_k"]
 
 
-@pytest.mark.acceptance("G27")
+@pytest.mark.acceptance("G27", "D08")
 async def test_nothing_is_printed_and_no_prompt_or_key_is_logged(
     line: Trunkline,
     up: FakeUpstream,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """By default stdout and stderr stay empty; even DEBUG logs hold neither prompt nor key."""
+    """By default stdout and stderr stay empty; no log, error or file has a prompt or a key."""
     caplog.set_level(logging.DEBUG)
     up.script(
         Json(chat_answer()), Status(401, {"error": {"message": "bad key sk-test-1234567890"}})
@@ -209,6 +209,12 @@ async def test_nothing_is_printed_and_no_prompt_or_key_is_logged(
     said += "".join(str(record.__dict__) for record in caplog.records)
     assert "my-private-prompt" not in said
     assert "sk-test-1234567890" not in said
+    files = [path for path in line.config.data_dir.rglob("*") if path.is_file()]
+    assert files
+    written = b"".join(path.read_bytes() for path in files)
+    assert b"upstream_auth_failed" in written
+    assert b"my-private-prompt" not in written
+    assert b"sk-test-1234567890" not in written
 
 
 @pytest.mark.acceptance("G28")

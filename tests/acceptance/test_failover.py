@@ -138,7 +138,7 @@ RETRIED = {
 }
 
 
-@pytest.mark.acceptance("A22")
+@pytest.mark.acceptance("A22", "K07")
 @pytest.mark.parametrize("case", list(RETRIED))
 async def test_only_what_may_help_is_retried(
     up: FakeUpstream, make_line: MakeLine, case: str, monkeypatch: pytest.MonkeyPatch

@@ -80,6 +80,18 @@ async def test_a_budget_stops_the_next_call(
     assert sorted(outcomes) == [("complete", 1), ("complete", 1), ("failed", 0)]
 
 
+async def test_the_end_user_is_recorded_and_does_not_pay(
+    up: FakeUpstream, make_line: MakeLine
+) -> None:
+    """OpenAI's `user` goes upstream and into the call's row; who pays is the principal."""
+    line = make_line(default_provider="openai", providers={"openai": openai_at(up)})
+    await call_llm("openai", "gpt-4o", HELLO, {"user": "end-user-7"}, user_id="payer")
+    assert up.requests[0].json()["user"] == "end-user-7"
+    line.flush()
+    [row] = line.store.calls(1)
+    assert (row.call.end_user, row.call.user_id) == ("end-user-7", "payer")
+
+
 async def test_a_budget_survives_a_restart(up: FakeUpstream, make_line: MakeLine) -> None:
     """A second line on the same data folder knows what the first one spent."""
     settings = {

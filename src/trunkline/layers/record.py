@@ -79,6 +79,7 @@ def _called(
         user_id=who.user_id,
         team_id=who.team_id,
         tenant_id=who.tenant_id,
+        end_user=call.body.end_user,
         tags=call.tags,
         run=call.run,
         tracked=call.track_tokens,

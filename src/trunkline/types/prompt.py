@@ -65,6 +65,7 @@ class Prompt(Struct, frozen=True, kw_only=True, dict=True):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     end_user: str | None = None
+    """Whom the caller acts for, in the caller's own words; never decides who pays."""
     choices: int = 1
     extra: dict[str, Any] = {}
 
@@ -113,6 +114,7 @@ class Wire(Struct, frozen=True, kw_only=True, dict=True):
     max_output_tokens: int | None
     needs: frozenset[Need]
     choices: int = 1
+    end_user: str | None = None
 
     @cached_property
     def prompt(self) -> Prompt:

@@ -38,6 +38,7 @@ def test_promised_yaml_loads_verbatim(folder: Path) -> None:
     assert config.warnings == ()
 
 
+@pytest.mark.acceptance("A11")
 def test_promised_yaml_reaches_the_deployments(folder: Path) -> None:
     """Key, address, rates and time-out are what a call will meet, with the usual ones if none."""
     config = load(write(folder, ADR), KEYS)

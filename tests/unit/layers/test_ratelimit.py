@@ -81,7 +81,6 @@ def test_a_full_bucket_lets_anything_pass_once() -> None:
     assert bucket.wait_s(250, 150.0) == 0
 
 
-@pytest.mark.acceptance("A13")
 async def test_requests_beyond_the_limit_are_refused_with_the_wait() -> None:
     """The third of two per minute hears when to come again, and is let in then."""
     clock = ManualClock()

@@ -139,6 +139,7 @@ def read(body: bytes) -> Chat:
             max_output_tokens=values.get("max_completion_tokens", values.get("max_tokens")),
             needs=frozenset(needs),
             choices=values.get("n", 1),
+            end_user=values.get("user"),
         ),
     )
 
