@@ -56,7 +56,8 @@ def prose(page: Path) -> str:
 def tables(page: Path) -> dict[str, list[dict[str, str]]]:
     """Return the rows of the tables under each heading, by the words of the table's head."""
     found: dict[str, list[dict[str, str]]] = {}
-    heading, head = "", []
+    heading = ""
+    head: list[str] = []
     for line in prose(page).splitlines():
         if line.startswith("#"):
             heading = line.lstrip("# ")

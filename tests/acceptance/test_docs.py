@@ -105,8 +105,11 @@ def test_the_python_of_a_page_runs(
     finally:
         llm_service.use(None)
     if tests:
-        pytest_run = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider"]
-        done = subprocess.run([*pytest_run, *tests], cwd=folder, capture_output=True, text=True)
+        (folder / "pytest.ini").write_text(
+            "[pytest]\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
+        )
+        run_tests = [sys.executable, "-m", "pytest", "-q", *tests]
+        done = subprocess.run(run_tests, check=False, cwd=folder, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -225,9 +228,8 @@ def test_the_custom_provider_is_one_small_file_and_an_entry_point(
         "PYTHONWARNINGS": "error",
     }
     command = [sys.executable, "-c", "from trunkline.cli import main; main()", "call", "-v", "Hi"]
-    done = subprocess.run(
-        command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=60
-    )
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
     assert done.stdout == "Hi there.\n"
     assert done.stderr.startswith("my_provider/house-1: 1 + 2 tokens, ")
     assert up.requests[0].json()["prompt"] == "user: Hi"

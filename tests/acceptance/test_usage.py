@@ -109,3 +109,33 @@ async def test_a_budget_survives_a_restart(up: FakeUpstream, make_line: MakeLine
     await call_llm("openai", "gpt-4o", HELLO, {})
     [account] = second.ledger.accounts()
     assert account.settled_nusd == 2 * 15_000
+
+
+async def test_an_alert_is_logged_once_per_mark(
+    up: FakeUpstream, make_line: MakeLine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A soft budget refuses nothing; passing half and all of it is told once each."""
+    line = make_line(
+        default_provider="openai",
+        providers={
+            "openai": openai_at(
+                up, models=[{"name": "gpt-4o", "price": {"input": 1.0, "output": 1.0}}]
+            )
+        },
+        budgets=[
+            {
+                "scope": "global",
+                "amount": "0.004",
+                "period": "day",
+                "mode": "soft",
+                "alert_at": [0.5],
+            }
+        ],
+    )
+    up.on(lambda request: Json(chat_answer("ok", usage=chat_usage(500, 500))))
+    for _ in range(6):
+        await call_llm("openai", "gpt-4o", HELLO, {})
+    line.flush()
+    alerts = [r.__dict__ for r in caplog.records if r.message == "LLM budget alert"]
+    assert [alert["mark_nusd"] for alert in alerts] == [2_000_000, 4_000_000]
+    assert alerts[0]["scope"] == "global"

@@ -11,7 +11,9 @@ import datetime
 import os
 import threading
 import weakref
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 
 from trunkline.accounting.price import format_usd
 from trunkline.clock import Clock
@@ -26,6 +28,9 @@ _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
 
 Settled = Callable[[str, int], int]
 """(scope, since_ns) -> nano-USD settled there since: what the records say after a restart."""
+
+Alert = Callable[[BudgetRule, int, int], None]
+"""Told (rule, nano-USD settled, nano-USD of the mark) when a budget passes one of `alert_at`."""
 
 
 def period_ns(period: str, now_ns: int) -> tuple[int, int]:
@@ -47,9 +52,12 @@ def period_ns(period: str, now_ns: int) -> tuple[int, int]:
 class Account:
     """One budget: what is settled, held and overrun in the present period, in nano-USD."""
 
-    def __init__(self, rule: BudgetRule, settled: Settled) -> None:
+    def __init__(self, rule: BudgetRule, settled: Settled, alert: Alert) -> None:
         self.rule = rule
         self._settled = settled
+        self._alert = alert
+        shares = {*rule.alert_at, *((1.0,) if rule.mode == "soft" else ())}
+        self._marks = sorted(int(rule.amount_nusd * Decimal(str(share))) for share in shares)
         self.forget()
 
     def forget(self) -> None:
@@ -60,6 +68,7 @@ class Account:
         """By how much single attempts cost more than their hold."""
         self._start_ns = 0
         self._end_ns = 0
+        self._passed = 0
 
     def roll(self, now_ns: int) -> None:
         """Begin a new period when the clock says so; what is held stays held."""
@@ -68,6 +77,7 @@ class Account:
             self.settled_nusd = self._settled(self.rule.scope, start_ns)
             self.overrun_nusd = 0
             self._start_ns, self._end_ns = start_ns, end_ns
+            self._passed = bisect_right(self._marks, self.settled_nusd)
 
     def amount(self, quote: Quote) -> int:
         """Return what to hold for `quote`: its proof in strict mode, else its estimate.
@@ -115,6 +125,16 @@ class Account:
                 retry_after_s=_HELD_RETRY_S,
             )
 
+    def settle(self, amount_nusd: int, spent_nusd: int) -> None:
+        """Turn a hold into what was spent; tell of each alert mark the first time it is passed."""
+        self.held_nusd -= amount_nusd
+        self.settled_nusd += spent_nusd
+        if spent_nusd > amount_nusd:
+            self.overrun_nusd += spent_nusd - amount_nusd
+        while self._passed < len(self._marks) and self.settled_nusd >= self._marks[self._passed]:
+            self._alert(self.rule, self.settled_nusd, self._marks[self._passed])
+            self._passed += 1
+
 
 class Held:
     """What one attempt holds, account by account."""
@@ -130,7 +150,11 @@ class Ledger:
     """All accounts of this process."""
 
     def __init__(
-        self, rules: Iterable[BudgetRule], clock: Clock, settled: Settled = lambda scope, ns: 0
+        self,
+        rules: Iterable[BudgetRule],
+        clock: Clock,
+        settled: Settled = lambda scope, ns: 0,
+        alert: Alert = lambda rule, settled, mark: None,
     ) -> None:
         self._clock = clock
         self._lock = threading.RLock()  # a dropped reply may be settled in the middle of a hold
@@ -138,7 +162,7 @@ class Ledger:
         for rule in rules:
             kind, _, name = rule.scope.partition(":")
             table = self._by_kind.setdefault(kind, {})
-            table[name] = (*table.get(name, ()), Account(rule, settled))
+            table[name] = (*table.get(name, ()), Account(rule, settled, alert))
         of = self._by_kind.get
         # Only kinds that have a budget are looked up for every call.
         self._payers = [
@@ -208,10 +232,7 @@ class Ledger:
         spent_nusd = cost.nusd or 0
         with self._lock:
             for account, amount_nusd in held.accounts:
-                account.held_nusd -= amount_nusd
-                account.settled_nusd += spent_nusd
-                if spent_nusd > amount_nusd:
-                    account.overrun_nusd += spent_nusd - amount_nusd
+                account.settle(amount_nusd, spent_nusd)
 
 
 class LedgerTab:

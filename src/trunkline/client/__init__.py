@@ -15,11 +15,11 @@ from typing import Any, Self
 
 from trunkline import backends
 from trunkline.accounting.estimate import Estimates
-from trunkline.accounting.ledger import Ledger
+from trunkline.accounting.ledger import Alert, Ledger
 from trunkline.client.keeper import Keeper
 from trunkline.client.stack import State, layers
 from trunkline.clock import Clock, SystemClock
-from trunkline.config import Config, from_mapping, load
+from trunkline.config import BudgetRule, Config, from_mapping, load
 from trunkline.egress import reachable
 from trunkline.journal import Journal, ingest
 from trunkline.layers.breaker import Health
@@ -55,7 +55,9 @@ class Trunkline:
         self._journal = Journal(config.data_dir / "journal", clock=self.clock)
         estimates = Estimates(proving=any(rule.mode == "strict" for rule in config.budgets))
         self._ingestion = _Ingestion(config.data_dir, self.store)
-        self.ledger = Ledger(config.budgets, self.clock, self._ingestion.settled)
+        self.ledger = Ledger(
+            config.budgets, self.clock, self._ingestion.settled, _teller(self.events)
+        )
         self._keeper = Keeper(
             (
                 (_SYNC_S, self._journal.sync),
@@ -186,6 +188,20 @@ class _Ingestion:
     def close(self) -> None:
         """Let go of the store."""
         self._store.close()
+
+
+def _teller(events: EventLog) -> Alert:
+    def tell(rule: BudgetRule, settled_nusd: int, mark_nusd: int) -> None:
+        events.budget_alert(
+            scope=rule.scope,
+            period=rule.period,
+            mode=rule.mode,
+            amount_nusd=rule.amount_nusd,
+            mark_nusd=mark_nusd,
+            settled_nusd=settled_nusd,
+        )
+
+    return tell
 
 
 def _innermost(http: Service) -> Service:

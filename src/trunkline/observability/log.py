@@ -1,8 +1,9 @@
 """Log each call: asked, answered or failed. Emitting is an append; rendering comes later.
 
 Events go to the standard logger `trunkline`, with their fields as `extra`: "LLM request",
-"LLM response" (INFO), "LLM error" (ERROR), "LLM warning" (WARNING). Nothing is printed unless the
-application configures logging. Prompts and answers are never logged, every text is scrubbed.
+"LLM response" (INFO), "LLM error" (ERROR), "LLM warning" and "LLM budget alert" (WARNING). Nothing
+is printed unless the application configures logging. Prompts and answers are never logged, every
+text is scrubbed.
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ class EventLog:
             self._waiting.append(
                 (now_s, logging.INFO, "LLM response", (called, call, None, upstream_id))
             )
+
+    def budget_alert(self, **fields: Any) -> None:
+        """A budget passed one of its alert marks."""
+        self._waiting.append((time.time(), logging.WARNING, "LLM budget alert", fields))
 
     def drain(self) -> None:
         """Render what waits, in order; safe from any thread."""
@@ -144,6 +149,7 @@ _FIELDS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "LLM response": _outcome_fields,
     "LLM error": _outcome_fields,
     "LLM warning": _warning_fields,
+    "LLM budget alert": dict,
 }
 
 

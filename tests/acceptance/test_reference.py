@@ -1,0 +1,266 @@
+"""The reference pages say what the code says: keys, defaults, variables, errors, events."""
+
+import ast
+import logging
+import re
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+import trunkline
+from tests.acceptance.pages import ROOT, tables, words
+from trunkline import catalog, errors
+from trunkline.catalog import ProviderRow
+from trunkline.config import Config, from_mapping
+from trunkline.dialects.openai_chat.quirks import QUIRKS
+from trunkline.errors import ConfigError, TrunklineError
+from trunkline.llm_service.ask import chat
+from trunkline.observability.log import EventLog
+from trunkline.types import Principal, Trail
+from trunkline.types.record import Called
+
+CONFIGURATION = tables(ROOT / "docs/reference/configuration.md")
+
+Fields = dict[str, Any]
+Place = Callable[[Fields], Fields]
+
+
+def under_provider(fields: Fields) -> Fields:
+    """Return a configuration of one provider."""
+    return {"llm_service": {"providers": {"ollama": fields}}}
+
+
+def under_group(fields: Fields) -> Fields:
+    """Return a configuration of one group."""
+    group = {"deployments": ["demo/x"], **fields}
+    return {"llm_service": {"providers": {"demo": {}}, "groups": {"g": group}}}
+
+
+def under_entry(fields: Fields) -> Fields:
+    """Return a `model_list` of one entry."""
+    entry = {"model_name": "g", "litellm_params": {"model": "demo/x"}, **fields}
+    return {"model_list": [entry]}
+
+
+PLACES: dict[str, Place] = {
+    "`llm_service`": lambda fields: {"llm_service": fields},
+    "`llm_service.providers.NAME`": under_provider,
+    "`llm_service.providers.NAME.rate_limits`": lambda f: under_provider({"rate_limits": f}),
+    "`llm_service.providers.NAME.models[]`": lambda f: under_provider(
+        {"models": [{"name": "m", **f}]}
+    ),
+    "`llm_service.providers.NAME.models[].price`": lambda f: under_provider(
+        {"models": [{"name": "m", "price": {"input": 1, "output": 1, **f}}]}
+    ),
+    "`llm_service.groups.NAME`": under_group,
+    "`llm_service.groups.NAME.deployments[]`": lambda f: under_group(
+        {"deployments": [{"model": "demo/x", **f}]}
+    ),
+    "`llm_service.budgets[]`": lambda f: {
+        "llm_service": {"budgets": [{"scope": "global", "amount": 1, "period": "day", **f}]}
+    },
+    "`model_list`": lambda f: {**under_entry({}), **f},
+    "`model_list[]`": under_entry,
+    "`model_list[].litellm_params`": lambda f: under_entry(
+        {"litellm_params": {"model": "demo/x", **f}}
+    ),
+    "`litellm_settings`, `router_settings`": lambda f: {**under_entry({}), "router_settings": f},
+}
+"""How to write fields at the place that a heading names, where everything else is good."""
+
+
+def load(fields: Fields) -> Config:
+    """Read a configuration with no variables set."""
+    return from_mapping(fields, {})
+
+
+def mend(fields: Fields) -> list[str]:
+    """Return what the error about `fields` says to write."""
+    with pytest.raises(ConfigError) as caught:
+        load(fields)
+    return re.split(r", ", caught.value.message.rpartition("write one of ")[2])
+
+
+def rows(*wanted: str) -> list[Any]:
+    """Return (place, key, cell) for the key tables, where `wanted` stands in the cell."""
+    column, test = wanted
+    return [
+        pytest.param(heading, words(row["key"])[0], row[column], id=f"{heading}-{row['key']}")
+        for heading in PLACES
+        for row in CONFIGURATION[heading]
+        if re.match(test, row[column])
+    ]
+
+
+@pytest.mark.parametrize("heading", PLACES)
+def test_every_key_is_named_and_no_other(heading: str) -> None:
+    """The table under the heading has exactly the keys that the code takes there."""
+    place = PLACES[heading]
+    load(place({}))
+    named = [words(row["key"])[0] for row in CONFIGURATION[heading]]
+    assert sorted(named) == mend(place({"no-such-key": 1}))
+
+
+def test_every_table_of_keys_is_checked() -> None:
+    """No heading with a table of keys is left out here."""
+    found = {heading for heading, table in CONFIGURATION.items() if "key" in table[0]}
+    assert found - {"Known providers"} == set(PLACES)
+
+
+@pytest.mark.parametrize(("heading", "key", "default"), rows("default", r"`[^`]+`$"))
+def test_a_documented_default_is_what_absence_means(heading: str, key: str, default: str) -> None:
+    """Writing it down changes nothing."""
+    place = PLACES[heading]
+    written = place({key: yaml.safe_load(words(default)[0])})
+    assert load(written) == load(place({}))
+
+
+@pytest.mark.parametrize(("heading", "key", "default"), rows("default", "required$"))
+def test_a_required_key_is_required(heading: str, key: str, default: str) -> None:
+    """Its absence is an error."""
+    with pytest.raises(ConfigError):
+        load(PLACES[heading]({key: None}))
+
+
+@pytest.mark.parametrize(("heading", "key", "cell"), rows("type", "one of"))
+def test_the_words_of_a_choice(heading: str, key: str, cell: str) -> None:
+    """The page has those that the code takes, each of which loads."""
+    place = PLACES[heading]
+    assert words(cell) == mend(place({key: "no-such-word"}))
+    for word in words(cell):
+        load(place({key: word}))
+
+
+def test_the_kinds_of_a_scope() -> None:
+    """Each kind that the page names loads; there is no other."""
+    [cell] = [row["meaning"] for row in CONFIGURATION["`llm_service.budgets[]`"]][:1]
+    place = PLACES["`llm_service.budgets[]`"]
+    for kind in words(cell):
+        name = {"provider:": "demo", "deployment:": "demo/x"}.get(kind, "x")
+        load(place({"scope": kind if kind == "global" else kind + name}))
+    with pytest.raises(ConfigError, match="the kinds are") as caught:
+        load(place({"scope": "no-such-kind:x"}))
+    kinds = caught.value.message.rpartition("the kinds are ")[2].split(", ")
+    assert words(cell) == ["global", *(f"{kind}:" for kind in kinds)]
+
+
+@cache
+def variables_in_code() -> set[str]:
+    """Return the names of environment variables that the code reads, providers' aside."""
+    source = Path(trunkline.__file__).parent
+    constants = {
+        node.value
+        for folder in ("config", "transport", "cli", "client")
+        for path in (source / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    return {text for text in constants if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", text)}
+
+
+def test_every_environment_variable_is_named_and_no_other() -> None:
+    """Ours, the proxies' (which the standard library reads), and those of the providers."""
+    named = {
+        name for row in CONFIGURATION["Environment variables"] for name in words(row["variable"])
+    }
+    proxies = {f"{kind}_PROXY" for kind in ("HTTP", "HTTPS", "ALL", "NO")}
+    assert named == variables_in_code() | proxies | {"LLM_BASE_URL"}
+
+
+def test_the_known_providers_are_those_of_the_catalog() -> None:
+    """In its order, with their names, addresses and variables."""
+    shown = [
+        (words(r["type"])[0], *(words(r[c]) for c in ("also called", "base URL", "key", "address")))
+        for r in CONFIGURATION["Known providers"]
+    ]
+    assert shown == [
+        (
+            row.name,
+            list(row.also),
+            [row.base_url] * bool(row.base_url),
+            list(row.key_variables),
+            [row.url_variable] * bool(row.url_variable),
+        )
+        for row in catalog.rows().values()
+    ]
+
+
+def test_what_a_provider_row_takes_and_its_quirks() -> None:
+    """The two tables of the how-to have every field of a row and every quirk, and no other."""
+    page = tables(ROOT / "docs/how-to/add-a-provider.md")
+    keys = [key for row in page["As a row of the catalog"] for key in words(row["key"])]
+    assert sorted(keys) == sorted(set(ProviderRow.__struct_fields__) - {"name"})
+    assert [words(row["quirk"])[0] for row in page["Quirks"]] == list(QUIRKS)
+
+
+def test_the_table_of_errors() -> None:
+    """One row for each class, in the order of the tree, as the class says it."""
+    expected = []
+    for kind in vars(errors).values():
+        if isinstance(kind, type) and issubclass(kind, TrunklineError):
+            retry, fail_over = (
+                "yes" if flag else "no" for flag in (kind.retry_same, kind.fail_over)
+            )
+            when = str(kind.__doc__).partition("\n")[0]
+            name, base = f"`{kind.__name__}`", f"`{kind.__bases__[0].__name__}`"
+            cells = (name, base, kind.status, f"`{kind.code}`", retry, fail_over, kind.fault, when)
+            expected.append("| " + " | ".join(map(str, cells)) + " |")
+    page = (ROOT / "docs/reference/errors.md").read_text()
+    assert re.findall(r"(?m)^\| `[A-Z].*$", page) == expected
+
+
+def test_the_events_and_their_fields(caplog: pytest.LogCaptureFixture) -> None:
+    """Each event has its level and, where nothing is left out, exactly the documented fields."""
+    page = tables(ROOT / "docs/reference/log-events.md")
+    common, outcome, warning = (
+        {words(row["field"])[0] for row in page[heading]}
+        for heading in page
+        if "field" in page[heading][0]
+    )
+    expected = {
+        "LLM request": common,
+        "LLM response": common | outcome - {"error_type"},
+        "LLM error": common | outcome - {"upstream_id"},
+        "LLM warning": common | warning,
+    }
+    found = {record.message: record for record in emitted(caplog)}
+    assert {name: fields_of(record) for name, record in found.items()} == expected
+    levels = {words(r["event"])[0]: r["level"] for r in page["Log events"]}
+    assert {name: record.levelname for name, record in found.items()} == levels
+
+
+def emitted(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Emit each event once, with a value in every field."""
+
+    class Ended:
+        upstream_id = "u"
+
+    who = Principal(key_id="k", user_id="u", team_id="t", tenant_id="t")
+    call = chat([{"role": "user", "content": "hi"}], "m", provider="p", principal=who, id="c")
+    trail = Trail(dropped=("top_k",), warnings=["a instead of b"])
+    call = msgspec.structs.replace(call, trail=trail, tags=("a",), metadata={"a": 1})
+    full: dict[str, Any] = {
+        name: {"int": 1, "float": 1.0}.get(str(kind).partition(" ")[0], "x")
+        for name, kind in Called.__annotations__.items()
+    }
+    full |= {"outcome": "failed", "deployment": "p/m", "tags": (), "route": ("p",)}
+    called = Called(**full)
+    log = EventLog()
+    with caplog.at_level(logging.INFO, "trunkline"):
+        log.asked(call)
+        log.answered(call, called, errors.BadAnswer("no"), None)
+        complete = msgspec.structs.replace(called, outcome="complete")
+        log.answered(call, complete, None, Ended())  # type: ignore[arg-type]
+        log.drain()
+    return caplog.records
+
+
+def fields_of(record: logging.LogRecord) -> set[str]:
+    """Return what an event added to a log record."""
+    usual = logging.makeLogRecord({}).__dict__.keys() | {"message", "asctime"}
+    return set(record.__dict__) - usual
