@@ -237,9 +237,9 @@ BAD: dict[str, Bad] = {
     ),
     # compressed, though nobody asked
     "no gzip inside": Bad(packed(BODY), BadAnswer, "not valid HTTP"),
-    "half a gzip": Bad(packed(gzip.compress(BODY)[:60]), BadAnswer, "."),
+    "half a gzip": Bad(packed(gzip.compress(BODY)[:60]), BadAnswer, "not valid"),
     "cut gzip": Bad(packed(gzip.compress(BODY)).cut_after(60), Truncated, "before its end"),
-}  # fmt: skip
+}
 
 
 @dataclass

@@ -163,7 +163,7 @@ def test_call_verbose_tells_an_unknown_cost(trunk: Trunk, up: FakeUpstream) -> N
     """On standard error, so that the answer can be piped on; unknown is never 0."""
     result = trunk("call", "-v", "-m", "model-of-tomorrow", "hi")
     assert result.stdout == "Hello.\n"
-    assert "10 + 5 tokens, cost unknown (unknown), call call_" in result.stderr
+    assert "10 + 5 tokens, cost unknown, call call_" in result.stderr
 
 
 def test_call_warns_of_what_was_left_out(trunk: Trunk, up: FakeUpstream) -> None:

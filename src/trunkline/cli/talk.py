@@ -81,10 +81,11 @@ def call(prompt: tuple[str, ...], as_json: bool, config: str | None, **options: 
         print_json(answer)
     elif options["verbose"]:
         usage = answer["usage"]
-        cost = "cost unknown" if answer["cost_usd"] is None else f"{answer['cost_usd']} USD"
+        usd, state = answer["cost_usd"], answer["cost_state"]
         click.echo(
             f"{answer['provider']}/{answer['model']}: {usage['prompt_tokens']} + "
-            f"{usage['completion_tokens']} tokens, {cost} ({answer['cost_state']}), "
+            f"{usage['completion_tokens']} tokens, "
+            f"{'cost unknown' if usd is None else f'{usd} USD ({state})'}, "
             f"call {answer['call_id']}",
             err=True,
         )

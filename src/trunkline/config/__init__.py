@@ -5,13 +5,15 @@ checked as a whole: every name in it leads somewhere. A key that has no effect i
 """
 
 from trunkline.config.load import from_mapping, from_model_list, load
-from trunkline.config.model import BudgetRule, Config, Group, Provider
+from trunkline.config.model import BudgetRule, Config, Group, Key, Provider, Server
 
 __all__ = [
     "BudgetRule",
     "Config",
     "Group",
+    "Key",
     "Provider",
+    "Server",
     "from_mapping",
     "from_model_list",
     "load",

@@ -15,7 +15,16 @@ _KINDS = ("key", "user", "team", "tenant", "tag", "run", "provider", "deployment
 
 def native(node: Node, providers: Collection[str]) -> BudgetRule:
     """Take one entry of `budgets:`."""
-    fields = node.mapping(_KEYS, _LATER_KEYS)
+    return _rule(node, node.mapping(_KEYS, _LATER_KEYS), providers)
+
+
+def of_key(node: Node, scope: str, providers: Collection[str]) -> BudgetRule:
+    """Take the budget that stands with a key; its scope is that key."""
+    fields = node.mapping([key for key in _KEYS if key != "scope"], _LATER_KEYS)
+    return _rule(node, {**fields, "scope": node.child("scope", scope)}, providers)
+
+
+def _rule(node: Node, fields: Mapping[str, Node], providers: Collection[str]) -> BudgetRule:
     for key in ("scope", "amount", "period"):
         if key not in fields:
             raise node.fault(

@@ -8,7 +8,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trunkline.types import Deployment, Limits, Price
+from trunkline.types import Deployment, Limits, Price, Secret
 
 FREE = Price(input_nusd=0, output_nusd=0, snapshot="local")
 
@@ -89,6 +89,26 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
     """Shares of the amount, 0 to 1, at which to tell somebody."""
 
 
+class Key(Struct, frozen=True, kw_only=True):
+    """A key that callers of the gateway show; its `name` is who pays."""
+
+    name: str
+    secret: Secret
+    models: tuple[str, ...] = ()
+    """Names it may ask for, as callers say them; empty = any."""
+
+
+class Server(Struct, frozen=True, kw_only=True):
+    """Where the gateway listens, and for whom."""
+
+    host: str = "127.0.0.1"
+    port: int = 4000
+    hosts: tuple[str, ...] = ()
+    """Host names it answers to besides its own address and the loopback ones."""
+    max_body_mb: int = 32
+    """Largest request body in MiB, after decompression."""
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """Everything that was configured, checked: what it names exists."""
 
@@ -105,6 +125,8 @@ class Config(Struct, frozen=True, kw_only=True):
     groups: dict[str, Group] = {}
     aliases: dict[str, str] = {}
     budgets: tuple[BudgetRule, ...] = ()
+    keys: tuple[Key, ...] = ()
+    server: Server = Server()
     data_dir: Path
     warnings: tuple[str, ...] = ()
     """What the caller should say aloud, one line each."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.catalog import rows
-from trunkline.config import budgets, groups, model_list, providers
+from trunkline.config import budgets, groups, model_list, providers, server
 from trunkline.config.environment import Environment
 from trunkline.config.model import Config, Group, Provider
 from trunkline.config.node import Node, near
@@ -17,9 +17,9 @@ from trunkline.errors import ConfigError
 _ROOT = "llm_service"
 _KEYS = (
     "default_provider", "default_model", "fallback_chain", "model_map", "providers", "groups",
-    "aliases", "budgets",
+    "aliases", "budgets", "keys", "server",
 )  # fmt: skip
-_LATER_KEYS = ("cache", "agents", "webhooks", "server", "storage", "keys")
+_LATER_KEYS = ("cache", "agents", "webhooks", "storage")
 _LISTED_KEYS = ("litellm_settings", "router_settings", *model_list.SETTINGS)
 _LATER_TOP_KEYS = ("general_settings", "environment_variables")
 
@@ -45,6 +45,7 @@ def read(data: Any, environment: Environment, source: str, warnings: list[str]) 
         default = next(iter(drafts)) if len(written) < 2 else None
     made, disabled = _made(drafts, default, warnings)
     model = _preferred(fields.get("default_model"), "LLM_DEFAULT_MODEL", root, warnings)
+    keys, rules = server.read_keys(fields.get("keys"), drafts)
     return Config(
         default_provider=default,
         default_model=None if model is None else model.text(),
@@ -54,10 +55,13 @@ def read(data: Any, environment: Environment, source: str, warnings: list[str]) 
         disabled=disabled,
         groups=_groups(fields.get("groups"), listed, groups.Known(made, disabled)),
         aliases=groups.read_aliases(fields["aliases"]) if "aliases" in fields else {},
-        budgets=tuple(
+        budgets=rules
+        + tuple(
             budgets.native(item, drafts)
             for item in (fields["budgets"].items() if "budgets" in fields else ())
         ),
+        keys=keys,
+        server=server.read_server(fields.get("server")),
         data_dir=Path(environment.get("TRUNKLINE_DATA") or "~/.trunkline").expanduser(),
         warnings=tuple(warnings),
         source=source,
