@@ -16,7 +16,7 @@ settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCh
 settings.load_profile("ours")
 
 _OURS = re.compile(
-    r"(?i)^(LLM_|TRUNKLINE_(?!RECORDINGS))|_API_KEY$|^OLLAMA_BASE_URL$|^HTTPS?_PROXY$"
+    r"(?i)^(LLM_|TRUNKLINE_(?!RECORDINGS))|_API_KEY$|_BASE_URL$|_API_TOKEN$|^(HTTPS?|ALL|NO)_PROXY$"
 )
 
 

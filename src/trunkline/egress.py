@@ -6,7 +6,6 @@ import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 _TIMEOUT_S = 1.0
 _PORTS = {"http": 80, "https": 443}
@@ -20,17 +19,24 @@ def reachable(urls: Mapping[str, str]) -> dict[str, bool]:
     """
     if not urls:
         return {}
+    # Imported here: it brings a whole HTTP client, and most programs never ask this.
+    from urllib.request import getproxies, proxy_bypass
+
+    proxies = getproxies()
+
+    def answers(url: str) -> bool:
+        parts = urlsplit(url)
+        proxy = proxies.get(parts.scheme)
+        return _answers(proxy if proxy and not proxy_bypass(parts.hostname or "") else url)
+
     with ThreadPoolExecutor(max_workers=min(16, len(urls)), thread_name_prefix="probe") as pool:
-        return dict(zip(urls, pool.map(_answers, urls.values()), strict=True))
+        return dict(zip(urls, pool.map(answers, urls.values()), strict=True))
 
 
 def _answers(url: str) -> bool:
     if not url:
         return True
     parts = urlsplit(url)
-    proxy = getproxies().get(parts.scheme)
-    if proxy and not proxy_bypass(parts.hostname or ""):
-        parts = urlsplit(proxy)
     try:
         port = parts.port or _PORTS.get(parts.scheme, 80)
         with socket.create_connection((parts.hostname or "", port), timeout=_TIMEOUT_S):

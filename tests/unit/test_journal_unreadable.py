@@ -23,7 +23,7 @@ FRAMES = [frame(msgspec.msgpack.encode(record), SEED) for record in RECORDS]
 def test_an_unreadable_frame_is_passed_over(
     tmp_path: Path, unreadable: object, alive: bool
 ) -> None:
-    """The records behind it come out, whether its owner lives; it is a gap once the owner is gone."""
+    """The records behind it come out; once its owner is gone it is counted as a gap."""
     odd = frame(msgspec.msgpack.encode(unreadable), SEED)
     path = tmp_path / NAME
     path.write_bytes(FRAMES[0] + odd + FRAMES[1] + FRAMES[2])

@@ -17,6 +17,7 @@ _MEDIA_TOKENS = 1600
 """What one picture costs at most with most providers; its bytes say nothing about it."""
 _FIRST_GUESS_TOKENS = 512
 _QUANTILE = 0.95
+_MOST_LEARNED = 4096
 _ENOUGH_SAMPLES = 20
 
 
@@ -56,6 +57,8 @@ class Estimates:
             return Quote(None, None)
         bound = self._bounds.get(deployment.name)
         if bound is None or bound.price is not price:
+            if len(self._bounds) >= _MOST_LEARNED:
+                self._bounds.clear()
             bound = self._bounds[deployment.name] = Bound(price)
         estimate = bound.nusd(input_tokens, self.output_tokens(call, deployment.name))
         proven, cap = None, body.max_output_tokens
@@ -89,5 +92,7 @@ class Estimates:
         """Remember how long an answer was."""
         learned = self._learned.get(deployment)
         if learned is None:
+            if len(self._learned) >= _MOST_LEARNED:  # callers may invent model names
+                self._learned.clear()
             learned = self._learned[deployment] = Learned()
         learned.add(completion_tokens)

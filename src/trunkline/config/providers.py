@@ -81,7 +81,11 @@ class Draft(Struct, kw_only=True):
         """Only the provider itself insists on a credential, a proxy in its place may not."""
         if self.row.key_optional or {"api_key", "api_key_file"} & self.fields.keys():
             return False
-        return urlsplit(self.row.base_url).hostname == urlsplit(self._base_url()).hostname
+        return not self._elsewhere()
+
+    def _elsewhere(self) -> bool:
+        """Whether another host was configured than the provider's own."""
+        return urlsplit(self.row.base_url).hostname != urlsplit(self._base_url()).hostname
 
     def _key(self) -> str | None:
         node, file = self.fields.get("api_key"), self.fields.get("api_key_file")
@@ -91,6 +95,8 @@ class Draft(Struct, kw_only=True):
             key: str | None = connection.key_file(file)
         elif node is not None:
             key = node.text()
+        elif "base_url" in self.fields and self._elsewhere():
+            key = None  # the environment's key is for the provider itself, not for any other host
         else:
             key = self.node.environment.first(self.row.key_variables)
         if key is None:

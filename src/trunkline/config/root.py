@@ -62,7 +62,7 @@ def read(data: Any, environment: Environment, source: str, warnings: list[str]) 
         ),
         keys=keys,
         server=server.read_server(fields.get("server")),
-        data_dir=Path(environment.get("TRUNKLINE_DATA") or "~/.trunkline").expanduser(),
+        data_dir=Path(environment.get("TRUNKLINE_DATA") or "~/.trunkline").expanduser().absolute(),
         warnings=tuple(warnings),
         source=source,
     )

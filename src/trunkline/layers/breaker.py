@@ -10,6 +10,7 @@ from trunkline.types import Call, Outcome
 
 _FAILURES_TO_OPEN = 5
 _REST_S = 10.0
+_MOST_CIRCUITS = 4096
 
 
 class Circuit:
@@ -63,6 +64,8 @@ class Health:
         """Return the deployment's circuit."""
         circuit = self._circuits.get(deployment)
         if circuit is None:
+            if len(self._circuits) >= _MOST_CIRCUITS:  # callers may invent model names
+                self._circuits = {n: c for n, c in self._circuits.items() if c.failures}
             circuit = self._circuits[deployment] = Circuit()
         return circuit
 

@@ -126,7 +126,7 @@ def _begun(call: Call, target: Deployment, attempt: Attempt, hold: Hold) -> Begu
         n=attempt.n,
         started_ns=attempt.started_ns,
         deployment=target.name,
-        model=call.model,
+        model=call.model or target.name,
         hold_nusd=hold.nusd,
         price_snapshot=attempt.price_snapshot,
         key_id=who.key_id,

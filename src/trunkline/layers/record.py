@@ -60,7 +60,7 @@ def _called(
         call_id=call.id,
         kind=call.kind,
         started_ns=trail.started_ns,
-        model=call.model,
+        model=call.model or (last.deployment if last else ""),
         outcome=outcome,
         stream=call.stream,
         message_count=call.body.message_count,

@@ -8,6 +8,7 @@ import pytest
 from trunkline.config import Provider, from_mapping
 from trunkline.errors import ConfigError
 from trunkline.observability.redact import scrub
+from trunkline.types import Secret
 
 
 def one(entry: dict[str, Any] | None, name: str = "ollama", **environ: str) -> Provider:
@@ -242,3 +243,19 @@ def test_error_shows_the_reference_and_not_its_value() -> None:
         one({"base_url": "${KEY}"}, KEY="correct-horse-battery")
     assert "${KEY}" in str(caught.value)
     assert "horse" not in str(caught.value)
+
+
+def test_the_environments_key_never_goes_to_another_host() -> None:
+    """A key variable is for the provider itself; another address is sent only what it was given."""
+    environ = {"OPENAI_API_KEY": "sk-secret-123456"}
+
+    def key(provider: dict[str, object]) -> Secret | None:
+        data = {"llm_service": {"providers": {"p": provider}}}
+        return from_mapping(data, environ).providers["p"].template.api_key
+
+    elsewhere = "https://models.example.com/v1"
+    assert key({"type": "openai_compatible", "base_url": elsewhere}) is None
+    assert key({"type": "openai", "base_url": elsewhere}) is None
+    assert key({"type": "openai", "base_url": elsewhere, "api_key": "sk-own-123"}) is not None
+    assert key({"type": "openai"}) == Secret("sk-secret-123456")
+    assert key({"type": "openai", "base_url": "https://api.openai.com/v1"}) is not None
