@@ -15,9 +15,8 @@ CODE := src tests bench tools
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.run $(VENV)/.project ## install the locked run set and start trunkline
-	@echo "Starting 'trunkline chat'; the gateway comes with the next release."
-	@$(BIN)/trunkline chat
+run: $(VENV)/.run $(VENV)/.project ## install the locked run set and start the gateway
+	@$(BIN)/trunkline serve
 
 test: lint ## everything but the torture loops (< 10 min)
 	$(BIN)/python -m pytest -n auto -m "not torture" --acceptance-report $(PYTEST_ARGS)
@@ -53,8 +52,8 @@ COMPILE = build/uv/bin/uv --no-config pip compile pyproject.toml --universal --p
 lock: ## resolve pyproject.toml into requirements/*.txt (UPGRADE=1: to the newest)
 	test -x build/uv/bin/uv || $(PYTHON) -m venv build/uv
 	build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION)
-	$(COMPILE) --group dev -o requirements/dev.txt
-	$(COMPILE) --group build -c requirements/dev.txt -o requirements/run.txt
+	$(COMPILE) --extra server --group dev -o requirements/dev.txt
+	$(COMPILE) --extra server --group build -c requirements/dev.txt -o requirements/run.txt
 
 clean: ## remove what the targets made, the environment too
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from trunkline.interfaces import registered
+from trunkline.observability import redact
 
 pytest_plugins = ["pytester", "tests.acceptance_report"]
 
@@ -29,3 +30,4 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TRUNKLINE_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registered(), "given", {})
+    monkeypatch.setattr(redact, "_known", type(redact._known)())

@@ -3,7 +3,14 @@
 TrunklineError
 ├── InputError                 the caller asked for something that cannot be sent
 │   ├── ModelNotFound          no deployment answers to that name
-│   └── CapabilityMissing      no deployment can take this request (tools, images, ...)
+│   ├── CapabilityMissing      no deployment can take this request (tools, images, ...)
+│   ├── Unauthorized           no key was shown, or one nobody knows
+│   ├── Forbidden              the key may not do this
+│   ├── UnknownPath            there is nothing at that path
+│   ├── WrongMethod            the path does not take that method
+│   ├── BodyTooLarge           the request body is larger than is taken
+│   ├── WrongMediaType         the request body is not JSON, or is encoded in an unknown way
+│   └── SlowRequest            the request did not arrive in time
 ├── ConfigError                a configuration that must not start
 ├── RecordError                the journal or the data folder cannot be written
 ├── LocalRefusal               we refused, nothing was sent
@@ -93,6 +100,34 @@ class ModelNotFound(InputError, status=404, code="model_not_found"):
 
 class CapabilityMissing(InputError, code="capability_missing"):
     """No deployment can take this request."""
+
+
+class Unauthorized(InputError, status=401, code="invalid_api_key"):
+    """No key was shown, or one nobody knows."""
+
+
+class Forbidden(InputError, status=403, code="forbidden"):
+    """The key, the host or the origin may not do this."""
+
+
+class UnknownPath(InputError, status=404, code="unknown_path"):
+    """There is nothing at that path."""
+
+
+class WrongMethod(InputError, status=405, code="method_not_allowed"):
+    """The path does not take that method."""
+
+
+class BodyTooLarge(InputError, status=413, code="body_too_large"):
+    """The request body is larger than is taken."""
+
+
+class WrongMediaType(InputError, status=415, code="unsupported_media_type"):
+    """The request body is not JSON, or is encoded in an unknown way."""
+
+
+class SlowRequest(InputError, status=408, code="request_timeout"):
+    """The request did not arrive in time."""
 
 
 class ConfigError(TrunklineError, code="invalid_configuration"):
@@ -255,3 +290,11 @@ class UpstreamOverloaded(UpstreamFailed, status=503, code="upstream_overloaded")
 def code_of(error: BaseException) -> str:
     """Return the stable code of one of ours, the class name of anything else."""
     return error.code if isinstance(error, TrunklineError) else type(error).__name__
+
+
+def was_sent(error: BaseException | None) -> bool:
+    """Tell whether what ended an attempt left open that it was sent, and so may be billed.
+
+    Only a `ProviderError` and a cancellation that struck before there was a connection know.
+    """
+    return getattr(error, "sent", not isinstance(error, InputError | ConfigError))

@@ -72,9 +72,9 @@ class Fold:
 
     def _say(self, event: TextDelta) -> None:
         if event.text or event.extra:
-            part = self._continue("text")
+            part = self._continue("text", event.block)
             part.texts.append(event.text)
-            part.extra |= event.extra
+            part.extra = _joined(part.extra, event.extra)
 
     def _think(self, event: ThinkingDelta) -> None:
         if not (event.text or event.signature or event.redacted or event.extra):

@@ -308,6 +308,9 @@ async def test_the_user_service_is_asked_before_and_charged_once_after(
         ({"messages": [{"role": "user", "content": object()}]}, None),
         ({"parameters": {"temperature": "hot"}}, "temperature"),
         ({"parameters": {"stream": True}}, "parameters.stream"),
+        ({"parameters": ["temperature"]}, "parameters"),
+        ({"provider": 3}, "provider"),
+        ({"user_id": 7}, "user_id"),
         ({"tools": "f"}, "tools"),
     ],
 )

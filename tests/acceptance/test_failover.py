@@ -144,7 +144,7 @@ async def test_only_what_may_help_is_retried(
     up: FakeUpstream, make_line: MakeLine, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three attempts on passing failures, one on those that stay; each failure has its class."""
-    monkeypatch.setattr("random.random", lambda: 0.0)
+    monkeypatch.setattr("trunkline.layers.retry._BASE_S", 0.0)
     answer, attempts = RETRIED[case]
     up.on(lambda request: answer)
     provider = openai_at(up, retries=2)
@@ -164,8 +164,11 @@ async def test_only_what_may_help_is_retried(
 
 
 @pytest.mark.acceptance("A22")
-async def test_retry_after_is_obeyed(up: FakeUpstream, make_line: MakeLine) -> None:
+async def test_retry_after_is_obeyed(
+    up: FakeUpstream, make_line: MakeLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A provider that says when to come back is asked again then, not before."""
+    monkeypatch.setattr("trunkline.layers.retry._BASE_S", 0.0)
     busy = Status(429, {"error": {"message": "slow"}}, {"retry-after-ms": "120"})
     up.script(busy, Json(chat_answer("now")))
     make_line(default_provider="openai", providers={"openai": openai_at(up, retries=2)})

@@ -47,6 +47,12 @@ def under_entry(fields: Fields) -> Fields:
     return {"model_list": [entry]}
 
 
+def under_key(fields: Fields) -> Fields:
+    """Write the fields of a key."""
+    key = {"name": "ci", "key": "k" * 16, **fields}
+    return {"llm_service": {"keys": [key]}}
+
+
 PLACES: dict[str, Place] = {
     "`llm_service`": lambda fields: {"llm_service": fields},
     "`llm_service.providers.NAME`": under_provider,
@@ -64,6 +70,11 @@ PLACES: dict[str, Place] = {
     "`llm_service.budgets[]`": lambda f: {
         "llm_service": {"budgets": [{"scope": "global", "amount": 1, "period": "day", **f}]}
     },
+    "`llm_service.keys[]`": under_key,
+    "`llm_service.keys[].budget`": lambda f: under_key(
+        {"budget": {"amount": 1, "period": "day", **f}}
+    ),
+    "`llm_service.server`": lambda f: {"llm_service": {"server": f}},
     "`model_list`": lambda f: {**under_entry({}), **f},
     "`model_list[]`": under_entry,
     "`model_list[].litellm_params`": lambda f: under_entry(
@@ -217,7 +228,7 @@ def test_the_table_of_errors() -> None:
 def test_the_events_and_their_fields(caplog: pytest.LogCaptureFixture) -> None:
     """Each event has its level and, where nothing is left out, exactly the documented fields."""
     page = tables(ROOT / "docs/reference/log-events.md")
-    common, outcome, warning = (
+    common, outcome, alert, warning = (
         {words(row["field"])[0] for row in page[heading]}
         for heading in page
         if "field" in page[heading][0]
@@ -227,6 +238,7 @@ def test_the_events_and_their_fields(caplog: pytest.LogCaptureFixture) -> None:
         "LLM response": common | outcome - {"error_type"},
         "LLM error": common | outcome - {"upstream_id"},
         "LLM warning": common | warning,
+        "LLM budget alert": alert,
     }
     found = {record.message: record for record in emitted(caplog)}
     assert {name: fields_of(record) for name, record in found.items()} == expected
@@ -256,6 +268,9 @@ def emitted(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
         log.answered(call, called, errors.BadAnswer("no"), None)
         complete = msgspec.structs.replace(called, outcome="complete")
         log.answered(call, complete, None, Ended())  # type: ignore[arg-type]
+        log.budget_alert(
+            scope="global", period="day", mode="soft", amount_nusd=2, mark_nusd=1, settled_nusd=1
+        )
         log.drain()
     return caplog.records
 

@@ -175,6 +175,18 @@ async def test_token_names_are_the_same_everywhere(
     assert not [n for n in row.call.__struct_fields__ if n in {"input_tokens", "output_tokens"}]
 
 
+async def test_chat_takes_messages_of_any_make(service: LLMService, up: FakeUpstream) -> None:
+    """A dict, or an application's own class with role and content, does as well."""
+
+    class Own:
+        role = "user"
+        content = "Hello!"
+
+    messages: Any = [Own(), HELLO[0]]
+    await service.chat(messages, model="gpt-4o")
+    assert up.requests[0].json()["messages"] == [HELLO[0], HELLO[0]]
+
+
 async def test_stream_generate_can_be_left(service: LLMService, up: FakeUpstream) -> None:
     """Closing the stream closes the upstream."""
     stream: Any = service.stream_generate(LLMRequest(messages=HELLO, model="gpt-4o"))

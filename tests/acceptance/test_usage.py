@@ -1,12 +1,15 @@
 """Usage and cost, as they are recorded and summed."""
 
+import asyncio
 import json
+import socket
 
 import pytest
 
 from tests.acceptance.conftest import MakeLine, openai_at
 from trunkline import call_llm, errors
 from trunkline.testing import FakeUpstream, Json, Sse, chat_answer, chat_chunks, chat_usage
+from trunkline.types import Chat, Prompt, say
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 
@@ -78,6 +81,26 @@ async def test_a_budget_stops_the_next_call(
     line.flush()
     outcomes = [(row.call.outcome, row.call.attempts) for row in line.store.calls(10)]
     assert sorted(outcomes) == [("complete", 1), ("complete", 1), ("failed", 0)]
+
+
+@pytest.mark.parametrize("late", ["caller", "call", "attempt"])
+async def test_who_gives_up_while_connecting_pays_nothing(make_line: MakeLine, late: str) -> None:
+    """Cancelled or too late before there was a connection: nothing was sent, so it cost nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # never answers the TLS handshake
+        url = f"https://127.0.0.1:{mute.getsockname()[1]}/v1"
+        settings = {"api_key": "sk-test-1234567890", "base_url": url, "retries": 0}
+        timeout_s = 0.1 if late == "attempt" else 60
+        line = make_line(providers={"openai": {**settings, "timeout": timeout_s}})
+        call = Chat(
+            model="gpt-4o",
+            body=Prompt(messages=(say("user", "Hello!"),)),
+            timeout_s=0.1 if late == "call" else None,
+        )
+        with pytest.raises((TimeoutError, errors.DeadlineExceeded, errors.AttemptTimeout)):
+            await asyncio.wait_for(line(call), 0.1 if late == "caller" else None)
+    line.flush()
+    [row] = line.store.calls(1)
+    assert [(a.cost.nusd, a.cost.state) for a in row.attempts] == [(0, "exact")]
 
 
 async def test_the_end_user_is_recorded_and_does_not_pay(

@@ -65,7 +65,7 @@ async def call(transport: Transport, url: str, number: int, dice: random.Random)
         kinds = (ConnectionLost, Truncated, BadAnswer, UpstreamFailed)
         assert isinstance(caught.value, kinds)
         if fate == "refused":
-            assert str(caught.value) == f"refused {nonce}"
+            assert caught.value.message == f"refused {nonce}"
     else:
         async with await transport.send(chat) as reply:
             if fate == "left":

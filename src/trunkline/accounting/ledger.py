@@ -113,10 +113,11 @@ class Account:
             return
         spent = self.settled_nusd
         if spent >= limit or spent + amount_nusd > limit:
+            state = "is used up" if spent >= limit else "has too little left for this call"
             raise BudgetExhausted(
-                f"the {rule.period} budget on {rule.scope} is used up: "
+                f"the {rule.period} budget on {rule.scope} {state}: "
                 f"{format_usd(spent)} of {format_usd(limit)} USD spent, "
-                f"this call may need {format_usd(amount_nusd)}"
+                f"this call may need {format_usd(amount_nusd)}; a smaller max_tokens needs less"
             )
         if spent + self.held_nusd + amount_nusd > limit:
             raise BudgetHeld(

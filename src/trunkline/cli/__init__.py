@@ -10,10 +10,12 @@ import click
 
 _COMMANDS = {
     "call": ("talk", "call", "Ask one question and print the answer."),
+    "calls": ("gateway", "calls", "List the latest calls, or show one."),
     "chat": ("talk", "chat", "Talk with a model, turn by turn."),
     "check": ("setup", "check", "Check the configuration; --probe tries the providers."),
     "init": ("setup", "init", "Write a configuration from what is found here."),
     "models": ("look", "models", "List the models and groups that can be asked."),
+    "serve": ("gateway", "serve", "Run the gateway."),
     "status": ("look", "status", "Tell which providers can be reached."),
     "usage": ("look", "usage", "Sum up tokens, requests and cost."),
 }

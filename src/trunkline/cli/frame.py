@@ -46,7 +46,7 @@ def fails_cleanly(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def error_text(error: TrunklineError, *, as_json: bool) -> str:
     """Return one line about `error`, free of credentials."""
-    message = scrub(error.message)
+    message = scrub(str(error))
     if as_json:
         fields = {"code": error.code, "message": message}
         return json.dumps({"error": fields}, ensure_ascii=False)

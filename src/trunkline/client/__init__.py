@@ -119,6 +119,10 @@ class Trunkline:
         )
         return {name: up and not self.health.resting(name) for name, up in reached.items()}
 
+    def check_writable(self) -> None:
+        """Raise `RecordError` if calls could not be recorded now."""
+        self._journal.check()
+
     def flush(self) -> None:
         """Render waiting log events and make every finished call visible in the store."""
         self.events.drain()

@@ -82,6 +82,21 @@ class Journal:
                         self._pending.pop()
                     raise self._refusal(error) from error
 
+    def check(self) -> None:
+        """Open the file if there is none yet, and write what waits.
+
+        Raises:
+            RecordError: that cannot be done.
+        """
+        with _lock:
+            try:
+                if self._pending:
+                    self._write()
+                elif self._fd is None:
+                    self._open()
+            except OSError as error:
+                raise self._refusal(error) from error
+
     def sync(self) -> None:
         """Bring everything appended so far to the disk; cheap when there is nothing new.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 
 from trunkline.clock import Clock
-from trunkline.errors import AttemptTimeout, DeadlineExceeded, TrunklineError
+from trunkline.errors import AttemptTimeout, DeadlineExceeded, TrunklineError, was_sent
 from trunkline.reply import Reply
 from trunkline.service import Layer, Service
 from trunkline.types import Call
@@ -62,7 +63,8 @@ class _Watch:
         self.task = task = asyncio.current_task()
         self.already = task.cancelling() if task is not None else 0
         """Requests to cancel the task that were there before us."""
-        self.reply: Reply | None = None
+        self.reply: weakref.ref[Reply] | None = None
+        """Weak, or the timer would keep a reply that its reader dropped, slot and hold with it."""
         self.fired = False
 
     async def over(self, inner: Service, clock: Clock, timeout_s: float) -> Reply:
@@ -73,23 +75,27 @@ class _Watch:
         except BaseException as error:
             timer.cancel()
             if self.claims(error):
-                raise self.late(self.call) from None
+                late = self.late(self.call)
+                if isinstance(late, AttemptTimeout):
+                    late.sent = was_sent(error)
+                raise late from None
             raise
         if self.fired:  # somebody below swallowed the cancellation
             self.claims(None)
             late = self.late(self.call)
             reply.abort(late)
             raise late
-        self.reply = reply
+        self.reply = weakref.ref(reply)
         reply.on_close(lambda reply: timer.cancel())
         return reply
 
     def fire(self) -> None:
         self.fired = True
-        if self.reply is not None:
-            self.reply.abort(self.late(self.call))
-        elif self.task is not None:
-            self.task.cancel()
+        if self.reply is None:
+            if self.task is not None:
+                self.task.cancel()
+        elif (reply := self.reply()) is not None:
+            reply.abort(self.late(self.call))
 
     def claims(self, error: BaseException | None) -> bool:
         """Take our own cancellation back; True when `error` was nobody else's."""

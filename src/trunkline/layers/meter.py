@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from trunkline.accounting.estimate import Estimates
 from trunkline.accounting.price import cost, output_tokens_from_frames
 from trunkline.clock import Clock
-from trunkline.errors import InputError, ProviderError, code_of
+from trunkline.errors import ProviderError, code_of, was_sent
 from trunkline.observability.redact import scrub
 from trunkline.reply import Reply
 from trunkline.service import Layer, Service
@@ -114,9 +114,8 @@ def _weigh(
 
 
 def _may_be_billed(error: BaseException | None) -> bool:
-    if isinstance(error, ProviderError):
-        return error.sent and (error.upstream_status or 200) < 300
-    return not isinstance(error, InputError)
+    refused = isinstance(error, ProviderError) and (error.upstream_status or 200) >= 300
+    return was_sent(error) and not refused
 
 
 def _begun(call: Call, target: Deployment, attempt: Attempt, hold: Hold) -> Begun:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+from typing import Annotated, Any
 
+from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.structs import replace
 
 from trunkline.clock import Clock
-from trunkline.errors import TrunklineError
+from trunkline.errors import InputError, TrunklineError
 from trunkline.reply import Reply
 from trunkline.service import Layer, Service
 from trunkline.types import Call, Trail
@@ -34,11 +36,47 @@ class CallIds:
 _ids = CallIds()
 
 
+class _Payer(Struct):
+    key_id: str | None
+    user_id: str | None
+    team_id: str | None
+    tenant_id: str | None
+
+
+class _Said(Struct):
+    """What the caller says of a call besides its body, with the types that the records need."""
+
+    id: str
+    model: str
+    provider: str | None
+    stream: bool
+    principal: _Payer
+    tags: tuple[str, ...]
+    run: str | None
+    metadata: dict[str, Any]
+    track_tokens: bool
+    timeout_s: Annotated[float, Meta(gt=0)] | None
+
+
+def _check(call: Call) -> None:
+    """Refuse a number where a name belongs: no budget would know it and no record could hold it."""
+    try:
+        convert(call, _Said, from_attributes=True)
+    except ValidationError as error:
+        problem, _, path = str(error).rstrip("`").partition(" - at `$.")
+        param = path.removeprefix("principal.")
+        raise InputError(f"'{param}' is wrong: {problem}", param=param) from None
+
+
 def trace(clock: Clock) -> Layer:
-    """Stamp every call with `id` and `trail`, and every error and reply with the call."""
+    """Stamp every call with `id` and `trail`, and every error and reply with the call.
+
+    A call whose own fields are of the wrong type is refused here, before anything speaks of it.
+    """
 
     def layer(inner: Service) -> Service:
         async def service(call: Call) -> Reply:
+            _check(call)
             now_ns = clock.now_ns()
             trail = call.trail or Trail()  # a face may bring one, to read it after a failure
             trail.started_ns, trail.started_s = now_ns, clock.monotonic_s()

@@ -39,6 +39,12 @@ def chat(
     Raises:
         InputError: names the field, what was found and what to write instead.
     """
+    if not isinstance(parameters, Mapping | None):
+        raise InputError(
+            f"'parameters' is wrong: Expected a dict, got {type(parameters).__name__}; "
+            'write {"temperature": 0.7} or {}',
+            param="parameters",
+        )
     given = {name: value for name, value in (parameters or {}).items() if value is not None}
     for name in _OURS:
         if name in given:

@@ -142,12 +142,11 @@ def _text(events: Sequence[Event]) -> str:
     return "".join(e.text for e in events if isinstance(e, TextDelta) and e.choice == 0)
 
 
-def _message_dict(message: ChatMessage) -> dict[str, Any]:
-    fields = {
-        "name": message.name,
-        "tool_calls": message.tool_calls,
-        "tool_call_id": message.tool_call_id,
-    }
+def _message_dict(message: Any) -> Any:
+    """Read an application's own class of message as well; a dict is a message already."""
+    if not hasattr(message, "role"):
+        return message
+    fields = {name: getattr(message, name, None) for name in ("name", "tool_calls", "tool_call_id")}
     given = {name: value for name, value in fields.items() if value is not None}
     return {"role": message.role, "content": message.content, **given}
 
@@ -159,7 +158,7 @@ def _call(request: LLMRequest) -> Chat:
         request.model,
         parameters,
         provider=request.provider,
-        metadata=dict(request.metadata),
+        metadata=dict(request.metadata or {}),
     )
 
 

@@ -57,6 +57,7 @@ _SECRET_NAME = re.compile(
     ) $
     """
 )
+_SHORTEST_WORD_CHARS = 16
 _known: tuple[str, ...] = ()
 """Longest first, so that no secret is hidden behind another that begins like it."""
 
@@ -64,13 +65,13 @@ _known: tuple[str, ...] = ()
 def know(secrets: Iterable[str]) -> None:
     """Remember configured secrets, so that they are masked wherever they appear.
 
-    Also as JSON, `repr` and URLs spell them. Those shorter than 6 characters are left out: they
-    would mask ordinary words.
+    Also as JSON, `repr` and URLs spell them. What may be an ordinary word is left out, such as the
+    "ollama" that stands for a key where none is needed.
     """
     global _known  # noqa: PLW0603 - read by every thread, so replaced whole
     known = set(_known)
     for secret in secrets:
-        if len(secret) >= 6:
+        if len(secret) >= 6 and not (secret.isalpha() and len(secret) < _SHORTEST_WORD_CHARS):
             known |= {
                 secret,
                 json.dumps(secret)[1:-1],

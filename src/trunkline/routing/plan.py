@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
+from trunkline.catalog import row
 from trunkline.clock import Clock, SystemClock
 from trunkline.config import Config, Provider
 from trunkline.config.node import near
@@ -90,8 +91,20 @@ class Planner:
             why = f"is disabled: {config.disabled[name]}"
         else:
             known = ", ".join(config.providers)
-            why = f"is not configured; {near(name[:99], config.providers)}configured: {known}"
+            why = f"is not configured; {self._remedy(name)}configured: {known}"
         raise InputError(f"provider {name[:99]!r} {why}", param="provider")
+
+    def _remedy(self, name: str) -> str:
+        """Say how a provider that we know would be configured, else what may have been meant."""
+        config, known = self._config, row(name)
+        if known is None:
+            return near(name[:99], config.providers)
+        if known.name in config.providers:
+            return f"it is called {known.name!r} here; "
+        if config.source != "environment":
+            return f"add it to the providers in {config.source}; "
+        variables = (known.url_variable,) if known.key_optional else known.key_variables
+        return f"set {' or '.join(filter(None, variables)) or f'LLM_PROVIDER={known.name}'}; "
 
     def _usual_model(self, provider: Provider) -> str:
         """Return what to ask `provider` for when the caller named no model."""

@@ -10,6 +10,8 @@ Read on: `port` (what is asked of an HTTP library), `source` (frames of a body),
 
 from __future__ import annotations
 
+import asyncio
+
 from trunkline.clock import Clock
 from trunkline.dialects import Dialect, load
 from trunkline.errors import BadAnswer, ConnectFailed, ConnectionLost, ProviderError
@@ -78,7 +80,11 @@ async def _start(client: HttpClient, outgoing: Outgoing, watch: Watch) -> Exchan
     a new connection: a server that closed while idle never saw it.
     Source: https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1 (2026-11-20)
     """
-    exchange = await client.open(outgoing, connect_timeout_s=watch.connect_timeout_s)
+    try:
+        exchange = await client.open(outgoing, connect_timeout_s=watch.connect_timeout_s)
+    except asyncio.CancelledError as error:
+        error.sent = False  # type: ignore[attr-defined]  # who asks: `errors.was_sent`
+        raise
     try:
         await _begin(exchange, watch)
         return exchange

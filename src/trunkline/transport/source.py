@@ -142,7 +142,10 @@ async def read_body(
 
 
 def name_blame(error: ProviderError, deployment: Deployment) -> None:
-    """Say who failed, and take credentials out of the text before it leaves the transport."""
+    """Say who failed, and take credentials out of the text before it leaves the transport.
+
+    `str(error)`, what a traceback shows, begins with the deployment; `message` does not.
+    """
     error.deployment = deployment.name
     if isinstance(error, AuthFailed):
         error.message = f"{deployment.provider} did not accept our credential; check its api_key"
@@ -150,7 +153,7 @@ def name_blame(error: ProviderError, deployment: Deployment) -> None:
         error.message = scrub(error.message)
     error.param = error.param and scrub(error.param, 200)
     error.upstream_code = error.upstream_code and scrub(error.upstream_code, 200)
-    error.args = (error.message,)
+    error.args = (f"{deployment.name}: {error.message}",)
 
 
 def _is_stream(first: bytes, content_type: str) -> bool:

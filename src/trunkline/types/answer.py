@@ -52,6 +52,8 @@ class TextDelta(Event, frozen=True):
     """More words."""
 
     text: str
+    block: int | None = None
+    """Deltas with another number belong to another part; None continues the last."""
     extra: dict[str, Any] = {}
 
 
@@ -110,6 +112,8 @@ class Finish(Event, frozen=True):
 
     reason: FinishReason
     raw: str | None = None
+    extra: dict[str, Any] = {}
+    """What the provider says beside its word: which stop sequence, which policy, ..."""
 
 
 class Mark:

@@ -98,6 +98,16 @@ async def test_a_reply_that_nobody_reads_ends_in_time(which: str) -> None:
         await anext(reply)
 
 
+@BOTH
+async def test_a_dropped_reply_is_not_kept_until_its_time_is_up(which: str) -> None:
+    """The timer knows it only weakly: it settles at once, and there is nothing left to time."""
+    clock, inner = ManualClock(), Inner(STREAM)
+    reply = await bounded(which, clock, inner)(request())
+    with pytest.warns(ResourceWarning, match="dropped without being closed"):
+        del reply
+    assert (inner.open_wires, clock.pending) == (0, 0)
+
+
 @pytest.mark.parametrize("how", ENDS)
 async def test_no_timer_outlives_its_call(how: str) -> None:
     """However a call ends, both its timers are gone."""

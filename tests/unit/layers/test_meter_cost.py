@@ -18,6 +18,7 @@ from trunkline.errors import (
     AttemptTimeout,
     AuthFailed,
     BadAnswer,
+    ConfigError,
     ConnectFailed,
     ConnectionLost,
     FirstTokenTimeout,
@@ -95,6 +96,7 @@ TABLE: dict[str, Row] = {
     "never sent": (ConnectFailed("no route", sent=False), "", "failed", NOTHING),
     "lost before the send": (ConnectionLost("reset", sent=False), "", "failed", NOTHING),
     "not encoded": (InputError("no such tool"), "", "failed", NOTHING),
+    "no such address": (ConfigError("no URL"), "", "failed", NOTHING),
 }  # fmt: skip
 
 

@@ -2,14 +2,15 @@
 
 import os
 import threading
+from typing import Any
 
 import pytest
 
 from tests.unit.layers.double import ENDS, WHOLE, Inner, ask, live
-from trunkline.errors import ConnectionLost, TrunklineError
+from trunkline.errors import ConnectionLost, InputError, TrunklineError
 from trunkline.layers.trace import CallIds, trace
 from trunkline.testing import ManualClock
-from trunkline.types import Trail
+from trunkline.types import Principal, Trail
 
 MS_NS = 1_000_000
 
@@ -93,3 +94,29 @@ async def test_every_error_says_which_call_it_ended(how: str) -> None:
     error = await live(trace(ManualClock())(inner), ask(), how)
     assert isinstance(error, TrunklineError)
     assert error.call_id == inner.calls[0].id
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"principal": Principal(user_id=5)}, "user_id"),  # type: ignore[arg-type]
+        ({"principal": Principal(tenant_id=b"t")}, "tenant_id"),  # type: ignore[arg-type]
+        ({"model": None}, "model"),
+        ({"provider": 3}, "provider"),
+        ({"tags": "tag"}, "tags"),
+        ({"tags": ("a", 1)}, "tags[1]"),
+        ({"run": 1}, "run"),
+        ({"stream": 1}, "stream"),
+        ({"track_tokens": 0}, "track_tokens"),
+        ({"timeout_s": 0}, "timeout_s"),
+    ],
+)
+async def test_fields_that_could_not_be_recorded_are_refused(
+    fields: dict[str, Any], param: str
+) -> None:
+    """A record with a number for a name could not be read again, and no budget would know it."""
+    inner = Inner(WHOLE)
+    with pytest.raises(InputError, match=f"'{param.partition('[')[0]}") as caught:
+        await trace(ManualClock())(inner)(ask(**fields))
+    assert caught.value.param == param
+    assert inner.calls == []

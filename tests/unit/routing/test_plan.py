@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.config.seeds import FIVE_FALLBACKS, FIVE_GROUPS
-from trunkline.config import Config, from_mapping, from_model_list
+from trunkline.config import Config, from_mapping, from_model_list, load
 from trunkline.errors import InputError, ModelNotFound, TrunklineError
 from trunkline.routing.plan import Planner
 from trunkline.types import Chat, Prompt
@@ -303,3 +303,14 @@ def test_any_name_gives_a_plan_or_a_clear_error(model: str, provider: str | None
     assert found
     assert all(found)
     assert len(found) == len(set(found))
+
+
+def test_a_known_provider_that_is_not_configured_is_told_how_to_be() -> None:
+    """Its variable where the environment decides, the file where there is one; its name here."""
+    nothing = load(environ={})
+    assert "set OPENAI_API_KEY; " in str(refusal(nothing, "m", "openai"))
+    assert "set OLLAMA_BASE_URL; " in str(refusal(nothing, "m", "ollama"))
+    assert "set LLM_PROVIDER=lmstudio; " in str(refusal(nothing, "m", "lmstudio"))
+    assert "add it to the providers in configuration; " in str(refusal(config(), "m", "groq"))
+    gemini = load(environ={"GEMINI_API_KEY": "k-12345"})
+    assert "it is called 'gemini' here; " in str(refusal(gemini, "m", "google"))

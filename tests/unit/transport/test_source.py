@@ -125,7 +125,7 @@ async def test_a_failure_in_the_stream_names_the_deployment_and_no_credential() 
     with pytest.raises(ProviderError) as caught:
         await wire.next()
     assert caught.value.deployment == "fake/m"
-    assert str(caught.value) == caught.value.message == "error ***"
+    assert (caught.value.message, str(caught.value)) == ("error ***", "fake/m: error ***")
 
 
 def test_the_text_of_an_authentication_error_is_never_relayed() -> None:

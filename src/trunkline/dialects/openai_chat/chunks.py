@@ -47,7 +47,7 @@ class Head(Struct):
         return cls(
             id=f"chatcmpl-{chat.id}",
             model=chat.target.model if chat.target else chat.model,
-            created_s=int(chat.trail.started_s) if chat.trail else 0,
+            created_s=chat.trail.started_ns // 1_000_000_000 if chat.trail else 0,
         )
 
     def take(self, event: Started) -> None:

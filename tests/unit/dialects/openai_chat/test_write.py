@@ -256,7 +256,7 @@ def test_what_the_provider_did_not_say_comes_from_the_call() -> None:
         model="quality",
         body=Prompt(messages=(say("user", "Hi"),)),
         target=Deployment(provider="p", model="m1"),
-        trail=Trail(started_ns=0, started_s=1700000000.9),
+        trail=Trail(started_ns=1_700_000_000_900_000_000, started_s=12.5),
     )
     frame = Frame(b"{}", int(Mark.SHOWN), events=(TextDelta(text="Hi"), Finish(reason="stop")))
     body = json.loads(write(call, "another").whole([frame], COST))

@@ -1,0 +1,138 @@
+"""Who may call: keys, kept as digests, and the two secrets a gateway makes for itself.
+
+There is no unauthenticated mode. A key is looked up by its digest under a secret pepper, so how
+long a look-up takes says nothing about any key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+from trunkline.config import Key
+from trunkline.errors import ConfigError, Forbidden, Unauthorized
+from trunkline.observability.redact import know
+
+ADMIN = "admin"
+_MOST_REMEMBERED = 1024
+_SHORTEST_SECRET_BYTES = 32
+_SHORTEST_ADMIN_KEY_CHARS = 16
+
+
+class Holder(Struct, frozen=True):
+    """Who shows a key."""
+
+    name: str
+    models: frozenset[str] = frozenset()
+    """Names it may ask for; empty = any."""
+
+    @property
+    def admin(self) -> bool:
+        """Whether it may do anything."""
+        return self.name == ADMIN
+
+    def check(self, model: str) -> None:
+        """Raise `Forbidden` unless the holder may ask for `model`."""
+        if self.models and model not in self.models:
+            allowed = ", ".join(sorted(self.models))
+            raise Forbidden(
+                f"this key may not ask for {model[:99]!r}; it may ask for {allowed}", param="model"
+            )
+
+
+class KeyRing:
+    """All keys of this gateway."""
+
+    def __init__(self, secret: bytes, admin_key: str, keys: Iterable[Key]) -> None:
+        # One secret, one derived key for each purpose (HKDF's expand step, RFC 5869).
+        self._pepper = hmac.digest(secret, b"trunkline key digests\x01", "sha256")
+        self._holders = {self._digest(admin_key): Holder(ADMIN)}
+        for key in keys:
+            digest = self._digest(key.secret.reveal())
+            self._holders[digest] = Holder(key.name, frozenset(key.models))
+        self._remembered: dict[str, Holder] = {}
+
+    def holder(self, headers: Mapping[str, str]) -> Holder:
+        """Return who shows a key in `Authorization: Bearer`, `x-api-key` or `api-key`.
+
+        Raises:
+            Unauthorized: nobody does.
+        """
+        scheme, _, shown = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not shown.strip():
+            shown = headers.get("x-api-key") or headers.get("api-key") or ""
+        shown = shown.strip()
+        holder = self._remembered.get(shown)
+        if holder is not None:
+            return holder
+        if not shown:
+            raise Unauthorized(
+                "no API key was given; send 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
+            )
+        holder = self._holders.get(self._digest(shown))
+        if holder is None:
+            raise Unauthorized("the API key is not known here")
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[shown] = holder
+        return holder
+
+    def _digest(self, key: str) -> bytes:
+        return hmac.digest(self._pepper, key.encode(errors="surrogateescape"), "sha256")
+
+
+def admin_key(environ: Mapping[str, str], data_dir: Path) -> tuple[str, bool]:
+    """Return the administrator's key, and whether it was made just now.
+
+    `TRUNKLINE_ADMIN_KEY`, else the file `admin.key` (0600), written at the first start.
+    """
+    given = environ.get("TRUNKLINE_ADMIN_KEY", "").strip()
+    if given:
+        if len(given) < _SHORTEST_ADMIN_KEY_CHARS:
+            raise ConfigError(
+                f"TRUNKLINE_ADMIN_KEY: found {len(given)} characters; write at least "
+                f"{_SHORTEST_ADMIN_KEY_CHARS}"
+            )
+        know([given])
+        return given, False
+    key, made = _kept(data_dir / "admin.key", "tl-admin-" + secrets.token_urlsafe(24))
+    know([key])
+    return key, made
+
+
+def secret(environ: Mapping[str, str], data_dir: Path) -> bytes:
+    """Return the secret from which peppers are derived: `TRUNKLINE_SECRET`, else a 0600 file."""
+    given = environ.get("TRUNKLINE_SECRET", "").strip()
+    if given and len(given) < _SHORTEST_SECRET_BYTES:
+        raise ConfigError(
+            f"TRUNKLINE_SECRET: found {len(given)} bytes; write at least {_SHORTEST_SECRET_BYTES}"
+        )
+    return (given or _kept(data_dir / "secret.key", secrets.token_hex(32))[0]).encode()
+
+
+def _kept(path: Path, fresh: str) -> tuple[str, bool]:
+    """Return what the file holds, writing `fresh` to it if there is none yet."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(fd, "w") as file:
+            file.write(fresh + "\n")
+        made = True
+        try:
+            os.link(draft, path)  # the first of several starting at once wins
+        except FileExistsError:
+            made = False
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
+        return path.read_text(encoding="utf-8").strip(), made
+    except OSError as error:
+        raise ConfigError(
+            f"cannot keep a key in {path}: {error}; make the folder writable, or set TRUNKLINE_DATA"
+        ) from error
