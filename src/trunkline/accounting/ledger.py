@@ -250,7 +250,8 @@ class LedgerTab:
         """Hold money for one attempt; see `Tab.begin`."""
         accounts = self._ledger.hold(self._accounts, deployment, quote)
         nusd = quote.estimate_nusd
-        if nusd is not None:  # recovery charges the most that any account holds
+        if nusd is not None and quote.proven_nusd is not None:
+            # Recovery charges the most that any account holds.
             nusd = max([nusd, *(amount_nusd for _, amount_nusd in accounts)])
         held = Held(nusd, accounts)
         self._open.append(held)

@@ -88,13 +88,12 @@ def breaker(health: Health) -> Layer:
             target = call.target
             assert target is not None
             circuit = health.circuit(target.name)
-            wait_s = circuit.admit(health.clock.monotonic_s())
+            probe = circuit.open_until_s is not None
+            wait_s = circuit.admit(health.clock.monotonic_s()) if probe else None
             if wait_s is not None:
                 raise CircuitOpen(
                     f"{target.name} rests after repeated failures", retry_after_s=wait_s
                 )
-
-            probe = circuit.open_until_s is not None
 
             def learn(outcome: Outcome | None, error: BaseException | None) -> None:
                 if circuit.open_until_s is not None and not probe:

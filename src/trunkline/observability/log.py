@@ -49,8 +49,8 @@ class EventLog:
         self, call: Call, called: Called, error: BaseException | None, reply: Reply | None
     ) -> None:
         """A call is over; `error` tells why it failed, if it did."""
-        now_s = time.time()
         trail = call.trail
+        now_s = time.time()
         if trail is not None and (trail.dropped or trail.warnings):
             self._waiting.append((now_s, logging.WARNING, "LLM warning", call))
         if error is not None and called.outcome == "failed":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from trunkline.types.prompt import Need
 
@@ -88,10 +89,11 @@ class Deployment(Struct, frozen=True, kw_only=True):
     retries: int = 2
     weight: int = 1
 
-    @property
-    def name(self) -> str:
-        """`provider/model`, unique within a configuration."""
-        return f"{self.provider}/{self.model}"
+    name: str = ""
+    """`provider/model`, unique within a configuration; made of them, whatever is given."""
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "name", f"{self.provider}/{self.model}")
 
 
 class Outgoing(Struct, frozen=True, kw_only=True):
