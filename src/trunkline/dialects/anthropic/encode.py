@@ -1,0 +1,108 @@
+"""Make the request for a provider: the caller's own bytes, with documented edits."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from msgspec import Raw
+from msgspec.json import Decoder
+from msgspec.json import encode as dump
+
+from trunkline.dialects.anthropic.build import DEFAULT_MAX_TOKENS, Builder
+from trunkline.dialects.anthropic.models import traits_of
+from trunkline.types import Chat, Deployment, Outgoing, Wire
+
+Json = dict[str, Any]
+_VERSION = "2023-06-01"
+_UNSIGNED = re.compile(rb'"signature"\s*:\s*""')
+_MESSAGES = Decoder(list[dict[str, Raw]])
+_CONTENT = Decoder(str | list[Raw])
+_BLOCK = Decoder(dict[str, Any])
+
+
+def encode(chat: Chat, deployment: Deployment) -> Outgoing:
+    """Make the request for a provider.
+
+    A body of this dialect is relayed field by field as it came. Only these change: `model`,
+    `stream`, the cap on output when a layer set one or none was set, and thinking blocks with an
+    empty signature, which are ours (`write` makes them of another provider's thoughts), go out.
+
+    Raises:
+        InputError: the prompt says nothing, or something no model of Anthropic takes.
+    """
+    wire = chat.body if isinstance(chat.body, Wire) else None
+    dropped: list[str] = []
+    if wire is not None and wire.dialect == "anthropic":
+        fields = _relayed(wire)
+    else:
+        builder = Builder(traits_of(deployment.model), foreign=wire is not None)
+        fields = builder.fields(chat.prompt)
+        dropped = builder.dropped
+    fields["model"] = deployment.model
+    if chat.stream:
+        fields["stream"] = True
+    else:
+        fields.pop("stream", None)
+    return Outgoing(
+        url=_url(deployment.base_url),
+        headers=_headers(chat, deployment, wire),
+        body=dump(fields),
+        dropped=tuple(sorted(dropped)),
+    )
+
+
+def _relayed(wire: Wire) -> Json:
+    fields: Json = dict(wire.fields)
+    cap = wire.max_output_tokens
+    if cap is None:
+        cap = DEFAULT_MAX_TOKENS
+    if bytes(fields.get("max_tokens", b"")) != b"%d" % cap:
+        fields["max_tokens"] = cap
+    if _UNSIGNED.search(wire.fields["messages"]):
+        fields["messages"] = _without_unsigned(wire.fields["messages"])
+    return fields
+
+
+def _without_unsigned(messages: Raw) -> list[dict[str, Any]]:
+    """Leave out thoughts nobody signed, and turns of nothing else."""
+    kept: list[dict[str, Any]] = []
+    for message in _MESSAGES.decode(messages):
+        content = _CONTENT.decode(message["content"])
+        if isinstance(content, str):
+            kept.append(message)
+        elif signed := [raw for raw in content if not _is_unsigned(raw)]:
+            kept.append(message | {"content": signed})
+    return kept
+
+
+def _is_unsigned(raw: Raw) -> bool:
+    if not _UNSIGNED.search(raw):
+        return False
+    block = _BLOCK.decode(raw)
+    return block.get("type") == "thinking" and block.get("signature") == ""
+
+
+def _url(base_url: str) -> str:
+    base, mark, query = base_url.partition("?")
+    return f"{base.rstrip('/')}/messages{mark}{query}"
+
+
+def _headers(chat: Chat, deployment: Deployment, wire: Wire | None) -> dict[str, str]:
+    """Return the headers: the caller's version and betas count, and the deployment's betas too."""
+    said = wire.headers if wire is not None and wire.dialect == "anthropic" else {}
+    headers = {
+        "content-type": "application/json",
+        "accept": "text/event-stream" if chat.stream else "application/json",
+        "anthropic-version": _VERSION,
+        **said,
+    }
+    if deployment.api_key is not None:
+        headers["x-api-key"] = deployment.api_key.reveal()
+    configured = {name.lower(): value for name, value in deployment.headers}
+    betas = [where["anthropic-beta"] for where in (said, configured) if "anthropic-beta" in where]
+    headers |= configured
+    if betas:
+        names = (name.strip() for beta in betas for name in beta.split(","))
+        headers["anthropic-beta"] = ",".join(dict.fromkeys(name for name in names if name))
+    return headers

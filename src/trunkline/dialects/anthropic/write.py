@@ -1,0 +1,105 @@
+"""Answer a caller: relay frames of this dialect byte by byte, spell those of any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+from msgspec.json import Decoder
+from msgspec.json import encode as dump
+
+from trunkline.dialects.anthropic.answer import BLANKS, unframed
+from trunkline.dialects.anthropic.body import body_of
+from trunkline.dialects.anthropic.stream import Head, Stream, event
+from trunkline.errors import TrunklineError
+from trunkline.types import Chat, Cost, Frame, Mark
+
+
+class _Kind(Struct):
+    type: str = ""
+
+
+_KIND = Decoder(_Kind)
+
+
+def write(chat: Chat, source: str) -> Writer:
+    """Prepare to answer `chat` with frames that came in the dialect `source`."""
+    return Writer(chat, relayed=source == "anthropic")
+
+
+class Writer:
+    """Gives one answer to a caller.
+
+    Relayed frames keep their bytes, with two edits: an event without a name is given its own, for
+    the SDKs pass over it, and a stream that ends without `message_stop` is given one.
+    """
+
+    def __init__(self, chat: Chat, *, relayed: bool) -> None:
+        self._chat = chat
+        self._relayed = relayed
+        self._head = Head.of(chat)
+        self._stream = Stream(self._head)
+        self._begun = False
+        self._stopped = False
+
+    def frame(self, frame: Frame) -> bytes:
+        """Return the bytes to send for one frame of a stream; may be empty."""
+        if frame.events if not frame.raw else frame.mark & Mark.TERMINAL and _is_whole(frame):
+            self._relayed = False  # no bytes to relay, or a whole body instead of a stream
+        sent = self._relay(frame) if self._relayed else self._stream.of(frame.events)
+        self._begun = self._begun or bool(sent)
+        return sent
+
+    def end(self, cost: Cost) -> bytes:
+        """Return what closes a stream after its last frame; may be empty."""
+        if not self._relayed:
+            return self._stream.end()
+        return b"" if self._stopped else event("message_stop")
+
+    def whole(self, frames: Sequence[Frame], cost: Cost) -> bytes:
+        """Return the whole answer as one body, from all its frames."""
+        told = [frame for frame in frames if frame.raw]
+        if self._relayed and len(told) == 1 and _is_whole(told[0]):
+            return told[0].raw
+        return body_of(frames, self._head)
+
+    def error(self, error: TrunklineError) -> bytes:
+        """Return an error: a body when nothing was written yet, else the stream's error event."""
+        kind = _ERROR_TYPES.get(error.status, "api_error")
+        fields = {
+            "error": {"type": kind, "message": error.message, "code": error.code},
+            "request_id": error.call_id or self._chat.id or None,
+        }
+        return event("error", **fields) if self._begun else dump({"type": "error", **fields})
+
+    def _relay(self, frame: Frame) -> bytes:
+        raw = frame.raw
+        if raw.startswith(b"event:"):
+            self._stopped = self._stopped or bool(frame.mark & Mark.TERMINAL)
+            return raw
+        name, payload = unframed(raw)
+        if not payload:
+            return raw  # a comment, or nothing
+        if payload == b"[DONE]":
+            return b""
+        self._stopped = self._stopped or bool(frame.mark & Mark.TERMINAL)
+        return raw if name else b"event: %b\n%b" % (_KIND.decode(payload).type.encode(), raw)
+
+
+_ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+def _is_whole(frame: Frame) -> bool:
+    return frame.raw.lstrip(BLANKS).startswith(b"{")
