@@ -50,7 +50,7 @@ def choose(monkeypatch: pytest.MonkeyPatch, provider: str, up: FakeUpstream) -> 
 
 
 @pytest.mark.acceptance("T01")
-@pytest.mark.parametrize("provider", ["openai", "openai_compatible", "parrot"])
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "openai_compatible", "parrot"])
 async def test_the_same_code_under_three_environments(
     provider: str, monkeypatch: pytest.MonkeyPatch, up: FakeUpstream
 ) -> None:

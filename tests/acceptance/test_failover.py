@@ -15,7 +15,7 @@ from trunkline.testing import (
     Status,
     chat_answer,
     chat_chunk,
-    chat_chunks,
+    message_events,
 )
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -81,7 +81,7 @@ async def test_a_stream_fails_over_before_its_first_token(
     chain: LLMService, up: FakeUpstream, failure: Answer
 ) -> None:
     """Whatever goes wrong before anything was shown, the reader sees only the good answer."""
-    up.script(failure, Sse(chat_chunks("all is well")))
+    up.script(failure, Sse(message_events("all is well"), done=False))
     chunks = [c async for c in stream_llm("openai", "gpt-4", HELLO, {})]
     assert "".join(c.choices[0].delta.content or "" for c in chunks) == "all is well"
     assert [name for name, _ in asked(up)] == ["openai", "anthropic"]

@@ -33,7 +33,7 @@ async def add(a: int, b: int = 0) -> int:
 def run(script: str) -> str:
     """Run a script in an interpreter where every warning is an error; return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", dedent(script)],
+        [sys.executable, "-W", "error", "-c", dedent(script)],
         capture_output=True,
         text=True,
         timeout=30,

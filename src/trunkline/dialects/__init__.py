@@ -37,8 +37,8 @@ class Dialect(Protocol):
     NAME: str
     FRAMING: Literal["sse", "ndjson", "eventstream"]
 
-    def read(self, body: bytes) -> Chat:
-        """Take a caller's request.
+    def read(self, body: bytes, headers: Mapping[str, str] = ...) -> Chat:
+        """Take a caller's request; `headers` are lower case, those that say something are kept.
 
         Raises:
             InputError: with `param` naming the field that is wrong.

@@ -111,8 +111,10 @@ class Gateway:
 async def _refuse(request: Request, path: str, error: TrunklineError) -> None:
     if request.started:  # too late to say anything: the connection is cut, never ended well
         raise error
-    body, headers = refusal(_family(request, path), error)
-    await request.answer(error.status, body, headers)
+    dialect = _family(request, path)
+    body, headers = refusal(dialect, error)
+    status = 529 if dialect.NAME == "anthropic" and error.status == 503 else error.status
+    await request.answer(status, body, headers)
 
 
 def _family(request: Request, path: str) -> Dialect:

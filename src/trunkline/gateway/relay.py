@@ -32,7 +32,8 @@ async def relay(
     request: Request, dialect: Dialect, line: Trunkline, holder: Holder, limit_bytes: int
 ) -> None:
     """Answer a chat request in its own dialect, whole or as a stream."""
-    call = _call(dialect.read(await request.json_body(limit_bytes)), request, holder)
+    body = await request.json_body(limit_bytes)
+    call = _call(dialect.read(body, request.headers), request, holder)
     watch = Watch(request.receive)
     try:
         reply = await line(call)

@@ -19,7 +19,14 @@ from trunkline.testing.answers import (
     replay,
     reset,
 )
-from trunkline.testing.bodies import chat_answer, chat_chunk, chat_chunks, chat_usage
+from trunkline.testing.bodies import (
+    chat_answer,
+    chat_chunk,
+    chat_chunks,
+    chat_usage,
+    message_answer,
+    message_events,
+)
 from trunkline.testing.clock import ManualClock, ManualTimer
 from trunkline.testing.upstream import FakeUpstream, Request, answer_hello
 
@@ -42,6 +49,8 @@ __all__ = [
     "hang",
     "hang_up",
     "html",
+    "message_answer",
+    "message_events",
     "replay",
     "reset",
 ]

@@ -1,10 +1,11 @@
-"""Valid OpenAI chat bodies, whole and as chunks, for scripts of a `FakeUpstream`.
+"""Valid bodies of both great APIs, whole and as events, for scripts of a `FakeUpstream`.
 
 Source: https://platform.openai.com/docs/api-reference/chat (2026-11-20)
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -68,3 +69,51 @@ def chat_chunks(
     if usage is not None:
         chunks.append({**chat_chunk({}), "choices": [], "usage": usage})
     return chunks
+
+
+def message_answer(text: str = "Hello.", **fields: object) -> dict[str, Any]:
+    """Return a whole answer as Anthropic's Messages API gives it; `fields` replace its own.
+
+    Source: https://docs.anthropic.com/en/api/messages (2026-11-20)
+    """
+    return {
+        "id": "msg_fake",
+        "type": "message",
+        "role": "assistant",
+        "model": "fake-model",
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 10, "output_tokens": 5},
+        **fields,
+    }
+
+
+def message_events(text: str = "Hello.", *, output_tokens: int = 5) -> list[bytes]:
+    """Return the events of an answer streamed by Anthropic's Messages API, as blocks.
+
+    Source: https://docs.anthropic.com/en/api/messages-streaming (2026-11-20)
+    """
+    opening = message_answer(content=[], stop_reason=None)
+    opening["usage"] = {"input_tokens": 10, "output_tokens": 1}
+    block = {"type": "text", "text": ""}
+    ended = {"stop_reason": "end_turn", "stop_sequence": None}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": opening},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "ping"},
+    ]
+    events += [
+        {
+            "type": "content_block_delta",
+            "index": 0,
+            "delta": {"type": "text_delta", "text": word},
+        }
+        for word in re.findall(r"\S+\s*|\s+", text)
+    ]
+    events += [
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": ended, "usage": {"output_tokens": output_tokens}},
+        {"type": "message_stop"},
+    ]
+    return [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events]

@@ -20,7 +20,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from trunkline.testing.answers import Answer, Json, Sse
-from trunkline.testing.bodies import chat_answer, chat_chunks, chat_usage
+from trunkline.testing.bodies import (
+    chat_answer,
+    chat_chunks,
+    chat_usage,
+    message_answer,
+    message_events,
+)
 
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
@@ -47,8 +53,11 @@ Respond = Callable[[Request], Answer]
 
 
 def answer_hello(request: Request) -> Answer:
-    """Answer any chat request, streaming where it asked for that: the default behaviour."""
+    """Answer any chat request in the API it was made in, streaming where it asked for that."""
     wanted = json.loads(request.body or b"{}")
+    if request.path.endswith("/messages"):
+        stream = wanted.get("stream")
+        return Sse(message_events(), done=False) if stream else Json(message_answer())
     if not wanted.get("stream"):
         return Json(chat_answer())
     usage = chat_usage(10, 5) if (wanted.get("stream_options") or {}).get("include_usage") else None

@@ -97,8 +97,8 @@ _PART_NEEDS: dict[str, Need] = {
 _PATH = re.compile(r" - at `\$(.*?)`$")
 
 
-def read(body: bytes) -> Chat:
-    """Take a caller's request.
+def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
+    """Take a caller's request; this wire says nothing in its `headers`.
 
     Raises:
         InputError: with `param` naming the field that is wrong, and what to write instead.
