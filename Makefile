@@ -10,7 +10,7 @@ UV_VERSION := 0.13.8
 PYTEST_ARGS ?=
 CODE := src tests bench tools
 
-.PHONY: help run test check lint bench torture acceptance lock fmt clean
+.PHONY: help run test check lint bench torture acceptance prices lock fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ torture: $(VENV)/.dev $(VENV)/.project ## the long loops: kills and soak
 
 acceptance: $(VENV)/.dev $(VENV)/.project ## run the acceptance tests; print the rows proven and not proven
 	$(BIN)/python -m pytest -m acceptance --acceptance-report $(PYTEST_ARGS)
+
+prices: $(VENV)/.dev ## compile the price data of the locked genai-prices into the package
+	$(BIN)/python -m tools.compile_prices
 
 fmt: $(VENV)/.dev ## format and mend what can be mended
 	$(BIN)/ruff check --fix $(CODE)

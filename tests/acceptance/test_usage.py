@@ -134,6 +134,26 @@ async def test_a_budget_survives_a_restart(up: FakeUpstream, make_line: MakeLine
     assert account.settled_nusd == 2 * 15_000
 
 
+async def test_a_report_that_cannot_be_true_empties_no_budget(
+    up: FakeUpstream, make_line: MakeLine
+) -> None:
+    """A trillion tokens are not believed: the attempt is estimated from what was received."""
+    line = make_line(
+        default_provider="openai",
+        providers={
+            "openai": openai_at(
+                up, models=[{"name": "gpt-4o", "price": {"input": 1.0, "output": 1.0}}]
+            )
+        },
+        budgets=[{"scope": "global", "amount": 1, "period": "day"}],
+    )
+    up.script(Json(chat_answer("ok", usage=chat_usage(10**12, 5))))
+    await call_llm("openai", "gpt-4o", HELLO, {})
+    await call_llm("openai", "gpt-4o", HELLO, {})
+    line.flush()
+    assert [row.call.cost_state for row in line.store.calls(5)] == ["exact", "estimated"]
+
+
 async def test_an_alert_is_logged_once_per_mark(
     up: FakeUpstream, make_line: MakeLine, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -31,6 +31,9 @@ from trunkline.types import (
     Usage,
 )
 
+_MOST_TOKENS = 1_000_000_000
+_MOST_REPORTED_NUSD = 100_000 * 1_000_000_000
+
 
 def meter(book: Book, estimates: Estimates, clock: Clock) -> Layer:
     """Hold, journal and settle each attempt; nothing is sent before `Begun` is written."""
@@ -97,9 +100,10 @@ def _weigh(
             return Usage(), Cost(0)
         usage = Usage(prompt_tokens=estimates.prompt_tokens(call))
         return usage, cost(usage, target.price, estimated=True)
-    usage = reply.usage or Usage()
+    told = reply.usage if reply.usage is not None and _credible(reply.usage) else None
+    usage = told or Usage()
     whole = reply.outcome == "complete" or reply.finish is not None
-    if reply.usage is not None and whole:
+    if told is not None and whole:
         estimates.learn(target.name, usage.completion_tokens // call.body.choices)
         return usage, cost(usage, target.price)
     shown = output_tokens_from_frames(
@@ -111,6 +115,12 @@ def _weigh(
         completion_tokens=max(usage.completion_tokens, shown),
     )
     return usage, cost(usage, target.price, estimated=True)
+
+
+def _credible(usage: Usage) -> bool:
+    """Whether a report can be true; one that cannot must not empty a budget."""
+    reported_nusd = usage.reported_cost_nusd or 0
+    return usage.total_tokens <= _MOST_TOKENS and reported_nusd <= _MOST_REPORTED_NUSD
 
 
 def _may_be_billed(error: BaseException | None) -> bool:
