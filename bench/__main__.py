@@ -11,13 +11,13 @@ def main(names: list[str]) -> int:
     known = sorted(
         m.name
         for m in pkgutil.iter_modules(bench.__path__)
-        if m.name not in {"__main__", "upstream"}
+        if m.name not in {"__main__", "relay", "upstream"}
     )
-    unknown = sorted(set(names) - set(known))
+    unknown = sorted({name for name in names if not name.startswith("-")} - set(known))
     if unknown:
         print(f"bench: no such measurement: {', '.join(unknown)} (there are: {', '.join(known)})")
         return 2
-    for name in names or known:
+    for name in [n for n in names if not n.startswith("-")] or known:
         print(f"== {name}", flush=True)
         importlib.import_module(f"bench.{name}").main()
     return 0

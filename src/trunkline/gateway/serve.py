@@ -47,6 +47,7 @@ def serve(line: Trunkline, host: str, port: int, tell: Callable[[str], None]) ->
         h11_max_incomplete_event_size=_HEADER_BYTES,
     )
     socket = config.bind_socket()
+    socket.listen(2048)  # before we say so: who comes at once waits instead of being refused
     bound = socket.getsockname()[1]
     for text in _greeting(host, bound, key if made else None, data_dir / "admin.key"):
         tell(text)
