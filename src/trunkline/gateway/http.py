@@ -14,6 +14,7 @@ Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
 _BODY_TIMEOUT_S = 60.0
+_LONGEST_NUMBER = 18
 _ZLIB_WINDOW = {
     "gzip": 16 + zlib.MAX_WBITS,
     "x-gzip": 16 + zlib.MAX_WBITS,
@@ -26,17 +27,19 @@ class Hangup(Exception):
 
 
 class Request:
-    """One HTTP request; header names are in lower case, of a repeated header the last counts."""
+    """One HTTP request; header names are in lower case, what repeats is joined by commas."""
 
     __slots__ = ("headers", "method", "path", "receive", "send", "started")
 
     def __init__(self, scope: Event, receive: Receive, send: Send) -> None:
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope["headers"]
-        }
+        self.headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            if name in self.headers:  # RFC 9110, section 5.3
+                value = f"{self.headers[name]}, {value}"
+            self.headers[name] = value
         self.receive = receive
         self.send = send
         self.started = False
@@ -47,6 +50,7 @@ class Request:
 
         Raises:
             WrongMediaType: it says that it is something else.
+            InputError: it is not what its headers say.
             BodyTooLarge: it is larger than `limit_bytes`, compressed or not.
             SlowRequest: it did not arrive in time.
             Hangup: the caller left.
@@ -57,7 +61,13 @@ class Request:
                 f"content-type: found {kind[:80] or 'nothing'!r}; write application/json",
                 param="content-type",
             )
-        if int(self.headers.get("content-length") or 0) > limit_bytes:
+        length = self.headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()):
+            raise InputError(
+                f"content-length: found {length[:40]!r}; write the number of bytes",
+                param="content-length",
+            )
+        if len(length) > _LONGEST_NUMBER or int(length) > limit_bytes:
             raise _too_large(limit_bytes)
         try:
             async with asyncio.timeout(_BODY_TIMEOUT_S):
@@ -120,8 +130,8 @@ def _decompressed(body: bytes, encoding: str, limit_bytes: int) -> bytes:
         raise InputError(f"the body is not valid {encoding}: {error}") from None
     if len(plain) > limit_bytes:
         raise _too_large(limit_bytes)
-    if not unpack.eof:
-        raise InputError(f"the {encoding} body is cut short")
+    if not unpack.eof or unpack.unused_data:
+        raise InputError(f"the {encoding} body is cut short, or something follows its end")
     return plain
 
 

@@ -127,7 +127,8 @@ def refusal(dialect: Dialect, error: TrunklineError) -> tuple[bytes, list[tuple[
         headers.append(("x-trunkline-call-id", error.call_id))
     if error.retry_after_s is not None:
         headers.append(("retry-after", str(max(1, math.ceil(error.retry_after_s)))))
-    if isinstance(error, ProviderError):
+    causes = [cause for _, cause in getattr(error, "causes", ())] or [error]
+    if any(isinstance(cause, ProviderError) for cause in causes):
         headers.append(("x-should-retry", "false"))  # our own attempts are spent
     return dialect.write(nothing, "events").error(error), headers
 
@@ -138,7 +139,7 @@ def _call(chat: Chat, request: Request, holder: Holder) -> Call:
     headers = request.headers
     timeout_s = None
     if (text := headers.get("x-trunkline-timeout-ms")) is not None:
-        if not text.isdecimal() or not 0 < int(text) <= 86_400_000:
+        if not text.isdecimal() or len(text) > 8 or not 0 < int(text) <= 86_400_000:
             raise InputError(
                 f"x-trunkline-timeout-ms: found {text[:40]!r}; write milliseconds, 1 to 86400000",
                 param="x-trunkline-timeout-ms",

@@ -7,7 +7,7 @@ its own columns, and the same one again changes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -61,19 +61,39 @@ def bind(record: Record, journal: str) -> list[Any]:
     return values(record) if isinstance(record, Called) else [journal, *values(record)]
 
 
-def values(struct: Struct) -> list[Any]:
+class _Plan:
+    """Where in a kind of struct the fields stand that an engine cannot take as they are."""
+
+    def __init__(self, kind: type[Struct]) -> None:
+        names = kind.__struct_fields__
+        hints = get_type_hints(kind)
+        self.lists = [place for place, name in enumerate(names) if name in _LISTS]
+        self.counts = [
+            place
+            for place, name in enumerate(names)
+            if hints[name] in {int, int | None} and not name.endswith("_ns")
+        ]
+        self.tags = names.index("tags") if "tags" in names else None
+        self.usage = names.index("usage") if "usage" in names else None
+
+
+_PLANS = {kind: _Plan(kind) for kind in (Begun, Ended, Called, Usage)}
+
+
+def values(struct: Begun | Ended | Called | Usage) -> list[Any]:
     """Return the fields of `struct` as an engine takes them, in the order of the columns."""
-    row: list[Any] = []
-    for name, value in zip(struct.__struct_fields__, msgspec.structs.astuple(struct), strict=True):
-        if isinstance(value, Usage):
-            row += values(value)
-        elif name in _LISTS:
-            # A tag given twice must not be counted twice.
-            row.append(to_json(tuple(dict.fromkeys(value)) if name == "tags" else value))
-        elif isinstance(value, int) and not name.endswith("_ns"):
-            row.append(max(-_LARGEST, min(_LARGEST, value)))
-        else:
-            row.append(value)
+    plan = _PLANS[type(struct)]
+    row = list(msgspec.structs.astuple(struct))
+    if plan.tags is not None:  # a tag given twice must not be counted twice
+        row[plan.tags] = tuple(dict.fromkeys(row[plan.tags]))
+    for place in plan.lists:
+        row[place] = to_json(row[place]) if row[place] else "[]"
+    for place in plan.counts:
+        count = row[place]
+        if count is not None and not -_LARGEST <= count <= _LARGEST:
+            row[place] = _LARGEST if count > 0 else -_LARGEST
+    if plan.usage is not None:
+        row[plan.usage : plan.usage + 1] = values(row[plan.usage])
     return row
 
 
