@@ -74,7 +74,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.acceptance("T08")
 @pytest.mark.parametrize("suffix", ["", "/v1", "/v1/"])
 async def test_whole_and_streamed_answers_are_the_same(make_line: MakeLine, suffix: str) -> None:
     """With and without /v1 in its address, the greedy answer is the same however it comes."""
@@ -86,7 +85,6 @@ async def test_whole_and_streamed_answers_are_the_same(make_line: MakeLine, suff
     assert last.usage["completion_tokens"] == 12
 
 
-@pytest.mark.acceptance("T08")
 async def test_every_method_of_the_service(make_line: MakeLine) -> None:
     """`generate` and `stream_generate` agree to the token; `chat` can be streamed and left."""
     service = LLMService(make_line())
@@ -106,7 +104,7 @@ async def test_every_method_of_the_service(make_line: MakeLine) -> None:
     assert service.get_provider_status() == {"llamacpp": True}
 
 
-@pytest.mark.acceptance("T08", "T14")
+@pytest.mark.acceptance("T14")
 async def test_chat_and_complete_to_the_end_of_the_context(
     make_line: MakeLine, llama: TinyLlama
 ) -> None:
@@ -275,7 +273,7 @@ async def test_twenty_calls_at_once(make_line: MakeLine, llama: TinyLlama) -> No
     )
 
 
-@pytest.mark.acceptance("T07", "T08")
+@pytest.mark.acceptance("T07")
 def test_as_any_openai_compatible_server(llama: TinyLlama, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chosen by the environment with a dummy key; what it costs is unknown, and shown so."""
     monkeypatch.setenv("LLM_PROVIDER", "openai_compatible")
