@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from urllib.parse import urlsplit
+import re
 
 from trunkline import dialects
 from trunkline.client import Trunkline
@@ -19,17 +19,18 @@ logger = logging.getLogger("trunkline")
 
 _CHATS = {"/chat/completions": "openai_chat", "/messages": "anthropic"}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_AUTHORITY = re.compile(r"(\[[^\[\]\s]+\]|[^\[\]\s:/?#@,]+)(?::\d*)?")
 
 
 class Gateway:
-    """A line behind HTTP."""
+    """A line behind HTTP; `hosts` are names it answers to besides the configured ones."""
 
-    def __init__(self, line: Trunkline, keys: KeyRing) -> None:
+    def __init__(self, line: Trunkline, keys: KeyRing, *hosts: str) -> None:
         self._line = line
         self._keys = keys
         server = line.config.server
         self._limit_bytes = server.max_body_mb * 1024 * 1024
-        self._hosts = _LOOPBACK | {server.host.lower(), *(host.lower() for host in server.hosts)}
+        self._hosts = _LOOPBACK | {name.lower() for name in (server.host, *server.hosts, *hosts)}
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Answer one connection event of the server."""
@@ -95,14 +96,14 @@ class Gateway:
 
     def _check_origin(self, request: Request) -> None:
         """Refuse what a web page of somebody else, or a name that was bent to us, may send."""
-        host = _hostname(f"//{request.headers.get('host', '')}")
+        host = _hostname(request.headers.get("host", ""))
         if host not in self._hosts and not _is_address(host):
             raise Forbidden(
                 f"host: found {host[:99]!r}, which is not ours; add it to server.hosts",
                 param="host",
             )
         origin = request.headers.get("origin")
-        if origin is not None and _hostname(origin) not in self._hosts | {host}:
+        if origin is not None and _hostname(origin.partition("://")[2]) not in self._hosts | {host}:
             raise Forbidden(
                 f"origin: found {origin[:99]!r}; no other site may call", param="origin"
             )
@@ -127,11 +128,9 @@ def _only(request: Request, *methods: str) -> None:
         raise WrongMethod(f"{request.path} takes {' or '.join(methods)}, not {request.method}")
 
 
-def _hostname(url: str) -> str:
-    try:
-        return (urlsplit(url).hostname or "").lower()
-    except ValueError:
-        return ""
+def _hostname(authority: str) -> str:
+    found = _AUTHORITY.fullmatch(authority)
+    return found[1].strip("[]").lower() if found else ""
 
 
 def _is_address(host: str) -> bool:

@@ -6,10 +6,10 @@ long a look-up takes says nothing about any key.
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import os
 import secrets
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -94,14 +94,15 @@ def admin_key(environ: Mapping[str, str], data_dir: Path) -> tuple[str, bool]:
     """
     given = environ.get("TRUNKLINE_ADMIN_KEY", "").strip()
     if given:
-        if len(given) < _SHORTEST_ADMIN_KEY_CHARS:
+        if len(given) < _SHORTEST_ADMIN_KEY_CHARS or not given.isascii():
             raise ConfigError(
                 f"TRUNKLINE_ADMIN_KEY: found {len(given)} characters; write at least "
-                f"{_SHORTEST_ADMIN_KEY_CHARS}"
+                f"{_SHORTEST_ADMIN_KEY_CHARS}, of ASCII only"
             )
         know([given])
         return given, False
-    key, made = _kept(data_dir / "admin.key", "tl-admin-" + secrets.token_urlsafe(24))
+    fresh = "tl-admin-" + secrets.token_urlsafe(24)
+    key, made = _kept(data_dir / "admin.key", fresh, _SHORTEST_ADMIN_KEY_CHARS)
     know([key])
     return key, made
 
@@ -109,30 +110,42 @@ def admin_key(environ: Mapping[str, str], data_dir: Path) -> tuple[str, bool]:
 def secret(environ: Mapping[str, str], data_dir: Path) -> bytes:
     """Return the secret from which peppers are derived: `TRUNKLINE_SECRET`, else a 0600 file."""
     given = environ.get("TRUNKLINE_SECRET", "").strip()
-    if given and len(given) < _SHORTEST_SECRET_BYTES:
+    if not given:
+        given, _ = _kept(data_dir / "secret.key", secrets.token_hex(32), _SHORTEST_SECRET_BYTES)
+    value = given.encode(errors="surrogateescape")
+    if len(value) < _SHORTEST_SECRET_BYTES:
         raise ConfigError(
-            f"TRUNKLINE_SECRET: found {len(given)} bytes; write at least {_SHORTEST_SECRET_BYTES}"
+            f"TRUNKLINE_SECRET: found {len(value)} bytes; write at least {_SHORTEST_SECRET_BYTES}"
         )
-    return (given or _kept(data_dir / "secret.key", secrets.token_hex(32))[0]).encode()
+    return value
 
 
-def _kept(path: Path, fresh: str) -> tuple[str, bool]:
+def _kept(path: Path, fresh: str, least_chars: int) -> tuple[str, bool]:
     """Return what the file holds, writing `fresh` to it if there is none yet."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(fd, "w") as file:
-            file.write(fresh + "\n")
-        made = True
-        try:
-            os.link(draft, path)  # the first of several starting at once wins
-        except FileExistsError:
-            made = False
-        with contextlib.suppress(OSError):
-            os.unlink(draft)
-        return path.read_text(encoding="utf-8").strip(), made
+        made = not path.exists() and _written_first(path, fresh)
+        kept = path.read_bytes().decode("ascii", "replace").strip()
     except OSError as error:
         raise ConfigError(
             f"cannot keep a key in {path}: {error}; make the folder writable, or set TRUNKLINE_DATA"
         ) from error
+    if len(kept) < least_chars or not kept.isascii():
+        raise ConfigError(f"{path}: found no key; remove the file to have one made")
+    return kept, made
+
+
+def _written_first(path: Path, content: str) -> bool:
+    """Create the file, readable by its owner only; False if somebody else was faster."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fd, draft = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # 0600
+    try:
+        with os.fdopen(fd, "w") as file:
+            file.write(content + "\n")
+            file.flush()
+            os.fsync(fd)
+        os.link(draft, path)  # never half written, and the first of several at once wins
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(draft)
+    return True

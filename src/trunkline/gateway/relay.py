@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from trunkline.accounting.price import format_usd
 from trunkline.client import Trunkline
 from trunkline.dialects import Dialect, Writer
-from trunkline.errors import InputError, ProviderError, TrunklineError
+from trunkline.errors import AllProvidersUnavailable, InputError, ProviderError, TrunklineError
 from trunkline.gateway.http import Receive, Request
 from trunkline.gateway.keys import Holder
 from trunkline.reply import Reply
@@ -127,7 +127,9 @@ def refusal(dialect: Dialect, error: TrunklineError) -> tuple[bytes, list[tuple[
         headers.append(("x-trunkline-call-id", error.call_id))
     if error.retry_after_s is not None:
         headers.append(("retry-after", str(max(1, math.ceil(error.retry_after_s)))))
-    causes = [cause for _, cause in getattr(error, "causes", ())] or [error]
+    causes = [error]
+    if isinstance(error, AllProvidersUnavailable):
+        causes = [cause for _, cause in error.causes]
     if any(isinstance(cause, ProviderError) for cause in causes):
         headers.append(("x-should-retry", "false"))  # our own attempts are spent
     return dialect.write(nothing, "events").error(error), headers

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
+import signal
+import socket
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from trunkline.client import Trunkline
 from trunkline.errors import ConfigError
@@ -12,7 +17,6 @@ from trunkline.gateway.keys import KeyRing, admin_key, secret
 
 _DRAIN_S = 30
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-_HEADER_BYTES = 64 * 1024
 
 
 def serve(line: Trunkline, host: str, port: int, tell: Callable[[str], None]) -> None:
@@ -23,48 +27,64 @@ def serve(line: Trunkline, host: str, port: int, tell: Callable[[str], None]) ->
     """
     import uvicorn
 
-    if host not in _LOOPBACK and not os.environ.get("TRUNKLINE_ADMIN_KEY"):
+    from trunkline.gateway.protocol import Connection
+
+    given = bool(os.environ.get("TRUNKLINE_ADMIN_KEY", "").strip())
+    if host not in _LOOPBACK and not given:
         raise ConfigError(
             f"server.host: found {host!r}; listening on anything but loopback needs "
             "TRUNKLINE_ADMIN_KEY in the environment"
         )
     data_dir = line.config.data_dir
-    key, made = admin_key(os.environ, data_dir)
-    ring = KeyRing(secret(os.environ, data_dir), key, line.config.keys)
-    config = uvicorn.Config(
-        Gateway(line, ring),
-        host=host,
-        port=port,
-        http="httptools",
-        loop="uvloop",
-        lifespan="on",
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        date_header=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=_DRAIN_S,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
-    )
-    socket = config.bind_socket()
-    socket.listen(2048)  # before we say so: who comes at once waits instead of being refused
-    bound = socket.getsockname()[1]
-    for text in _greeting(host, bound, key if made else None, data_dir / "admin.key"):
-        tell(text)
-    uvicorn.Server(config).run(sockets=[socket])
+    with _listening(host, port) as listener:  # before a key is made that is shown only once
+        pepper = secret(os.environ, data_dir)
+        key, made = admin_key(os.environ, data_dir)
+        config = uvicorn.Config(
+            Gateway(line, KeyRing(pepper, key, line.config.keys), host),
+            http=Connection,
+            ws="none",
+            loop="uvloop",
+            lifespan="on",
+            access_log=False,
+            log_level="warning",
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=_DRAIN_S,
+        )
+        # uvicorn repeats the signal when it has drained: an end that was asked for is a good one.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        tell(f"listening on {url}/v1")
+        kept = data_dir / "admin.key"
+        if made:
+            tell(f"admin key (shown this once, kept in {kept}): {key}")
+        else:
+            tell(f"admin key: {'$TRUNKLINE_ADMIN_KEY' if given else f'the one in {kept}'}")
+        shown = key if made else "$TRUNKLINE_ADMIN_KEY" if given else _content(kept)
+        tell(_example(url, shown, line.config.default_model or next(iter(line.models()), "demo")))
+        uvicorn.Server(config).run(sockets=[listener])
 
 
-def _greeting(host: str, port: int, new_key: str | None, key_file: object) -> list[str]:
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    shown = new_key or "$TRUNKLINE_ADMIN_KEY"
-    lines = [f"listening on {url}/v1"]
-    if new_key:
-        lines.append(f"admin key (shown this once, kept in {key_file}): {new_key}")
-    else:
-        lines.append(f"admin key: $TRUNKLINE_ADMIN_KEY, or the one in {key_file}")
-    body = '{"model": "demo", "messages": [{"role": "user", "content": "Hello!"}]}'
-    lines.append(
-        f"try: curl {url}/v1/chat/completions -H 'Authorization: Bearer {shown}' "
-        f"-H 'Content-Type: application/json' -d '{body}'"
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; "
+            "write another --host or --port, or end what listens there"
+        ) from error
+
+
+def _content(path: Path) -> str:
+    return f"$(cat {shlex.quote(str(path))})"
+
+
+def _example(url: str, key: str, model: str) -> str:
+    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    return (
+        f'try: curl {url}/v1/chat/completions -H "Authorization: Bearer {key}" '
+        f"-H 'Content-Type: application/json' -d {shlex.quote(body)}"
     )
-    return lines

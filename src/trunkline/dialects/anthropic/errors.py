@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
-from trunkline.dialects.anthropic.broken import BROKEN
+from trunkline.codec import BROKEN
 from trunkline.errors import (
     AuthFailed,
     BadAnswer,

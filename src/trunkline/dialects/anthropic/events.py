@@ -11,8 +11,8 @@ from typing import Any
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
+from trunkline.codec import BROKEN
 from trunkline.dialects.anthropic.blocks import OWN, beside, rest
-from trunkline.dialects.anthropic.broken import BROKEN
 from trunkline.dialects.anthropic.usage import merged, usage_of
 from trunkline.types import (
     Event,

@@ -8,8 +8,8 @@ from typing import Any
 from msgspec import Raw
 from msgspec.json import decode as load
 
+from trunkline.codec import BROKEN
 from trunkline.dialects.anthropic.blocks import messages_of, parts_of, rest
-from trunkline.dialects.anthropic.broken import BROKEN
 from trunkline.errors import InputError
 from trunkline.types import Message, OutputFormat, Prompt, Reasoning, Tool
 

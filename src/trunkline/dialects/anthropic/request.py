@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Raw, Struct, ValidationError
 from msgspec.json import Decoder
 
-from trunkline.dialects.anthropic.broken import BROKEN
+from trunkline.codec import BROKEN
 from trunkline.dialects.anthropic.prompt import parse
 from trunkline.errors import InputError
 from trunkline.types import Chat, Need, Wire

@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import Raw
 from msgspec.json import decode as load
 
+from trunkline.codec import BROKEN
 from trunkline.dialects.anthropic.blocks import OWN
-from trunkline.dialects.anthropic.broken import BROKEN
 from trunkline.errors import CapabilityMissing
 from trunkline.types import (
     AnyPart,

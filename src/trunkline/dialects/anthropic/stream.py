@@ -13,8 +13,8 @@ from msgspec import Struct
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
+from trunkline.codec import BROKEN
 from trunkline.dialects.anthropic.blocks import OWN
-from trunkline.dialects.anthropic.broken import BROKEN
 from trunkline.dialects.anthropic.events import REASONS
 from trunkline.dialects.anthropic.spell import input_of, taken
 from trunkline.dialects.anthropic.usage import spelled

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 from msgspec.json import encode as dump
 
-from trunkline.dialects.anthropic.answer import BLANKS, unframed
+from trunkline.codec import BLANKS, unframed
 from trunkline.dialects.anthropic.body import body_of
 from trunkline.dialects.anthropic.stream import Head, Stream, event
 from trunkline.errors import TrunklineError

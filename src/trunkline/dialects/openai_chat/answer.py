@@ -8,31 +8,19 @@ piece of text is decoded at once, so that tool calls, finish, usage and errors a
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from msgspec.json import decode as load
-
-from trunkline.dialects.openai_chat.broken import BROKEN
+from trunkline.codec import BLANKS, excerpt, load_answer, mark_of, understood, unframed
 from trunkline.dialects.openai_chat.errors import error_in_answer
 from trunkline.dialects.openai_chat.events import events_of
 from trunkline.errors import BadAnswer
-from trunkline.observability.redact import scrub
 from trunkline.types import (
     Event,
-    Extra,
-    Finish,
     Frame,
     Mark,
     Memo,
-    Started,
-    UsageReport,
 )
 
-_QUIET = (Started, Extra)
 _WEIGHTY = re.compile(rb'"(?:finish_reason|usage|tool_calls|error)"(?!:null)')
-BLANKS = b"\xef\xbb\xbf \t\r\n"
-"""What may stand before the JSON of a body: a byte order mark, and DeepSeek's keep-alive lines."""
-_LINES = re.compile(rb"\r\n|\n|\r")
 
 
 def decode(body: bytes, memo: Memo) -> Frame:
@@ -42,14 +30,14 @@ def decode(body: bytes, memo: Memo) -> Frame:
         BadAnswer: the body is HTML, garbage or empty, or has no choices.
         ProviderError: the body is an error under a 200.
     """
-    data = _load(body.lstrip(BLANKS))
+    data = load_answer(body.lstrip(BLANKS))
     if error := error_in_answer(data):
         raise error
     if not isinstance(data, dict) or not data.get("choices"):
-        raise BadAnswer(f"the provider's answer has no choices: {_excerpt(body)}")
-    events = _understood(data, body, memo, whole=True)
+        raise BadAnswer(f"the provider's answer has no choices: {excerpt(body)}")
+    events = understood(events_of(data, memo, whole=True), body)
     memo.finished = True
-    return Frame(body, _marked(events) | Mark.SHOWN | Mark.FINISH | Mark.TERMINAL, events=events)
+    return Frame(body, mark_of(events) | Mark.SHOWN | Mark.FINISH | Mark.TERMINAL, events=events)
 
 
 def decode_frame(raw: bytes, memo: Memo) -> Frame:
@@ -80,7 +68,7 @@ def _has_words(raw: bytes) -> bool:
 
 def _decode_lazily(raw: bytes, memo: Memo) -> tuple[Event, ...]:
     payload = raw[6:] if raw.count(b"\n") == 2 else unframed(raw)[1]
-    return _understood(_load(payload), raw, memo)
+    return understood(events_of(load_answer(payload), memo), raw)
 
 
 def _decode_now(raw: bytes, memo: Memo) -> Frame:
@@ -90,69 +78,13 @@ def _decode_now(raw: bytes, memo: Memo) -> Frame:
     if payload == b"[DONE]":
         return Frame(raw, Mark.TERMINAL, events=())
     told_plainly = name == b"error" and payload[:1] not in b"{["
-    data = payload if told_plainly else _load(payload)
+    data = payload if told_plainly else load_answer(payload)
     if error := error_in_answer(data, event=name):
         raise error
     if not isinstance(data, dict):
-        raise BadAnswer(f"an event of the provider's stream is no object: {_excerpt(payload)}")
-    events = _understood(data, payload, memo)
-    mark = _marked(events)
+        raise BadAnswer(f"an event of the provider's stream is no object: {excerpt(payload)}")
+    events = understood(events_of(data, memo), payload)
+    mark = mark_of(events)
     if mark & Mark.FINISH:
         memo.finished = True
     return Frame(raw, mark, events=events)
-
-
-def unframed(raw: bytes) -> tuple[bytes, bytes]:
-    """Return an event's name and its data, by the rules of server-sent events.
-
-    Source: https://html.spec.whatwg.org/multipage/server-sent-events.html 2026-11-20
-    """
-    name = b""
-    data: list[bytes] = []
-    for line in _LINES.split(raw.removeprefix(b"\xef\xbb\xbf")):
-        field, _, value = line.partition(b":")
-        if field == b"data":
-            data.append(value)
-        elif field == b"event":
-            name = value.strip()
-    return name, b"\n".join(data).strip()
-
-
-def _load(payload: bytes) -> Any:
-    try:
-        return load(payload)
-    except BROKEN as error:
-        if not payload.strip():
-            raise BadAnswer("the provider's answer is empty") from None
-        if payload.lstrip()[:1] == b"<":
-            raise BadAnswer(f"the provider answered HTML, not JSON: {_excerpt(payload)}") from None
-        raise BadAnswer(
-            f"the provider's answer is not valid JSON ({error}): {_excerpt(payload)}"
-        ) from None
-
-
-def _understood(
-    data: dict[str, Any], body: bytes, memo: Memo, *, whole: bool = False
-) -> tuple[Event, ...]:
-    try:
-        return tuple(events_of(data, memo, whole=whole))
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise BadAnswer(
-            f"the provider's answer has an unknown shape ({error}): {_excerpt(body)}"
-        ) from error
-
-
-def _marked(events: tuple[Event, ...]) -> int:
-    mark = 0
-    for event in events:
-        if isinstance(event, UsageReport):
-            mark |= Mark.USAGE
-        elif isinstance(event, Finish):
-            mark |= Mark.FINISH
-        elif not isinstance(event, _QUIET):
-            mark |= Mark.SHOWN
-    return mark
-
-
-def _excerpt(body: bytes) -> str:
-    return repr(scrub(body[:2000].strip(), 200))  # scrubbed before it is cut: no half of a key

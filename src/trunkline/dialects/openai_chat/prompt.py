@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Raw
 from msgspec.json import decode as load
 
-from trunkline.dialects.openai_chat.broken import BROKEN
+from trunkline.codec import BROKEN
 from trunkline.dialects.openai_chat.messages import message_of
 from trunkline.dialects.openai_chat.parts import inside, rest
 from trunkline.errors import InputError

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
-from trunkline.dialects.openai_chat.broken import BROKEN
+from trunkline.codec import BROKEN
 from trunkline.observability.redact import scrub
 
 Json = dict[str, Any]

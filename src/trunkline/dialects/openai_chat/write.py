@@ -9,7 +9,7 @@ from msgspec.json import Decoder
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
-from trunkline.dialects.openai_chat.answer import BLANKS, unframed
+from trunkline.codec import BLANKS, unframed
 from trunkline.dialects.openai_chat.body import body_of
 from trunkline.dialects.openai_chat.chunks import DONE, Chunks, Head
 from trunkline.dialects.openai_chat.usage import spelled_cost
