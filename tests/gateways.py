@@ -9,6 +9,7 @@ import uvicorn
 from trunkline import Trunkline
 from trunkline.gateway.app import Gateway
 from trunkline.gateway.keys import KeyRing
+from trunkline.gateway.protocol import Connection
 
 ADMIN_KEY = "tl-admin-for-tests-only"
 
@@ -18,7 +19,13 @@ async def running(line: Trunkline) -> AsyncIterator[str]:
     """Serve `line`; gives the URL without a path."""
     ring = KeyRing(b"p" * 32, ADMIN_KEY, line.config.keys)
     config = uvicorn.Config(
-        Gateway(line, ring), port=0, lifespan="on", log_level="critical", access_log=False
+        Gateway(line, ring),
+        port=0,
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        log_level="critical",
+        access_log=False,
     )
     server = uvicorn.Server(config)
     socket = config.bind_socket()

@@ -28,7 +28,7 @@ from trunkline.storage.rows import CallFilter, CallRow
 @json_option
 @fails_cleanly
 def serve(host: str | None, port: int | None, config: str | None, as_json: bool) -> None:
-    """Run the gateway: what OpenAI's SDKs call, on /v1.
+    """Run the gateway: what the SDKs of OpenAI and Anthropic call, on /v1.
 
     The first start makes an administrator's key and shows it once. Ctrl-C or SIGTERM ends it when
     the calls under way have ended.

@@ -119,8 +119,9 @@ async def _refuse(request: Request, path: str, error: TrunklineError) -> None:
 
 
 def _family(request: Request, path: str) -> Dialect:
+    """Return whose shape an error has: the path's, where families share it the caller's."""
     anthropic = path.startswith("/messages") or "anthropic-version" in request.headers
-    return dialects.load("anthropic" if anthropic else "openai_chat")
+    return dialects.load(_CHATS.get(path) or ("anthropic" if anthropic else "openai_chat"))
 
 
 def _only(request: Request, *methods: str) -> None:

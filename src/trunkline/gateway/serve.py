@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,6 +43,7 @@ def serve(line: Trunkline, host: str, port: int, tell: Callable[[str], None]) ->
             http=Connection,
             ws="none",
             loop="uvloop",
+            workers=1,
             lifespan="on",
             access_log=False,
             log_level="warning",
@@ -53,8 +53,10 @@ def serve(line: Trunkline, host: str, port: int, tell: Callable[[str], None]) ->
             timeout_keep_alive=75,
             timeout_graceful_shutdown=_DRAIN_S,
         )
-        # uvicorn repeats the signal when it has drained: an end that was asked for is a good one.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        server = uvicorn.Server(config)
+        # Told to stop before it serves, it must not die; and uvicorn, once drained, repeats the
+        # signal to whoever had it before, though an end that was asked for is a good one.
+        signal.signal(signal.SIGTERM, server.handle_exit)
         url = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         tell(f"listening on {url}/v1")
         kept = data_dir / "admin.key"
@@ -63,8 +65,8 @@ def serve(line: Trunkline, host: str, port: int, tell: Callable[[str], None]) ->
         else:
             tell(f"admin key: {'$TRUNKLINE_ADMIN_KEY' if given else f'the one in {kept}'}")
         shown = key if made else "$TRUNKLINE_ADMIN_KEY" if given else _content(kept)
-        tell(_example(url, shown, line.config.default_model or next(iter(line.models()), "demo")))
-        uvicorn.Server(config).run(sockets=[listener])
+        tell(_example(url, shown, _some_model(line)))
+        server.run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:
@@ -76,6 +78,10 @@ def _listening(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}, port {port}: {error.strerror}; "
             "write another --host or --port, or end what listens there"
         ) from error
+
+
+def _some_model(line: Trunkline) -> str:
+    return line.config.default_model or next(iter(line.models()), "NAME-A-MODEL")
 
 
 def _content(path: Path) -> str:

@@ -35,7 +35,9 @@ def scope(method: str, path: str, headers: dict[str, str | None] | None = None) 
         "type": "http",
         "method": method,
         "path": path,
-        "headers": [(k.encode("latin-1"), v.encode("latin-1")) for k, v in sent.items() if v],
+        "headers": [
+            (k.encode("latin-1"), v.encode("latin-1")) for k, v in sent.items() if v is not None
+        ],
     }
 
 

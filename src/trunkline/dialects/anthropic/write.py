@@ -65,7 +65,8 @@ class Writer:
 
     def error(self, error: TrunklineError) -> bytes:
         """Return an error: a body when nothing was written yet, else the stream's error event."""
-        kind = _ERROR_TYPES.get(error.status, "api_error")
+        usual = "api_error" if error.status >= 500 else "invalid_request_error"
+        kind = _ERROR_TYPES.get(error.status, usual)
         fields = {
             "error": {"type": kind, "message": error.message, "code": error.code},
             "request_id": error.call_id or self._chat.id or None,
@@ -87,13 +88,10 @@ class Writer:
 
 
 _ERROR_TYPES = {
-    400: "invalid_request_error",
     401: "authentication_error",
     402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
-    413: "invalid_request_error",
-    422: "invalid_request_error",
     429: "rate_limit_error",
     503: "overloaded_error",
     504: "timeout_error",

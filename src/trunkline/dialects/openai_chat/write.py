@@ -75,7 +75,7 @@ class Writer:
         """Return an error: a body when nothing was written yet, else the stream's error event."""
         said = {
             "message": error.message,
-            "type": _ERROR_TYPES.get(error.status, "server_error"),
+            "type": _type_of(error.status),
             "code": error.code,
             "param": error.param,
         }
@@ -109,15 +109,16 @@ class Writer:
 
 
 _ERROR_TYPES = {
-    400: "invalid_request_error",
     401: "authentication_error",
     402: "insufficient_quota",
     403: "permission_error",
-    404: "invalid_request_error",
-    413: "invalid_request_error",
-    422: "invalid_request_error",
     429: "rate_limit_error",
 }
+
+
+def _type_of(status: int) -> str:
+    usual = "server_error" if status >= 500 else "invalid_request_error"
+    return _ERROR_TYPES.get(status, usual)
 
 
 def _asks_usage(chat: Chat) -> bool:
