@@ -66,6 +66,8 @@ def _check(call: Call) -> None:
         problem, _, path = str(error).rstrip("`").partition(" - at `$.")
         param = path.removeprefix("principal.")
         raise InputError(f"'{param}' is wrong: {problem}", param=param) from None
+    if not call.body.message_count:
+        raise InputError("'messages' is empty; write at least one message", param="messages")
 
 
 def trace(clock: Clock) -> Layer:

@@ -10,7 +10,7 @@ from tests.unit.layers.double import ENDS, WHOLE, Inner, ask, live
 from trunkline.errors import ConnectionLost, InputError, TrunklineError
 from trunkline.layers.trace import CallIds, trace
 from trunkline.testing import ManualClock
-from trunkline.types import Principal, Trail
+from trunkline.types import Chat, Principal, Prompt, Trail
 
 MS_NS = 1_000_000
 
@@ -119,4 +119,13 @@ async def test_fields_that_could_not_be_recorded_are_refused(
     with pytest.raises(InputError, match=f"'{param.partition('[')[0]}") as caught:
         await trace(ManualClock())(inner)(ask(**fields))
     assert caught.value.param == param
+    assert inner.calls == []
+
+
+async def test_a_call_that_says_nothing_is_refused() -> None:
+    """A typed prompt without messages is no request; nothing below sees it."""
+    inner = Inner(WHOLE)
+    with pytest.raises(InputError) as caught:
+        await trace(ManualClock())(inner)(Chat(model="m", body=Prompt(messages=())))
+    assert caught.value.param == "messages"
     assert inner.calls == []
