@@ -195,7 +195,7 @@ def test_a_host_that_does_not_exist() -> None:
 
 
 @pytest.fixture
-async def address(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[uvicorn.Server]:
     """A gateway in this process with short patience."""
     monkeypatch.setattr(protocol, "HEAD_S", 0.3)
     monkeypatch.setattr(protocol, "STALLED_S", 0.3)
@@ -212,9 +212,18 @@ async def address(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, i
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         task = asyncio.create_task(server.serve(sockets=[listener]))
-        yield listener.getsockname()
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        yield server
         server.should_exit = True
         await task
+
+
+@pytest.fixture
+def address(server: uvicorn.Server) -> tuple[str, int]:
+    """Where it listens."""
+    name: tuple[str, int] = server.servers[0].sockets[0].getsockname()
+    return name
 
 
 HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
@@ -235,6 +244,8 @@ async def talk(address: tuple[str, int], *pieces: bytes) -> bytes:
         return b""
     finally:
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 @pytest.mark.parametrize(
@@ -272,7 +283,7 @@ async def test_a_socket_that_wants_to_be_a_websocket(address: tuple[str, int]) -
     assert b"200 OK" in await talk(address, HEAD + upgrade)
 
 
-async def test_a_caller_who_does_not_read(address: tuple[str, int]) -> None:
+async def test_a_caller_who_does_not_read(server: uvicorn.Server, address: tuple[str, int]) -> None:
     """The connection is cut once its answer has waited too long."""
     content = json.dumps(body("/demo tokens 90000", stream=True)).encode()
     with socket.socket() as client:
@@ -286,11 +297,13 @@ async def test_a_caller_who_does_not_read(address: tuple[str, int]) -> None:
             f"Content-Length: {len(content)}\r\n\r\n"
         )
         await loop.sock_sendall(client, head.encode() + content)
-        await asyncio.sleep(1.5)
+        async with asyncio.timeout(60):  # until the buffers are full and patience is over
+            await asyncio.sleep(0.2)
+            while server.server_state.connections:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.05)
         got = b""
         with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(10):
-                while data := await loop.sock_recv(client, 1 << 20):
-                    got += data
+            while data := await loop.sock_recv(client, 1 << 20):
+                got += data
     assert b"200 OK" in got
     assert b"[DONE]" not in got
