@@ -25,7 +25,7 @@ _MEND_ITEMS = 32
 _INT64_MAX = 2**63 - 1
 
 _HEADER = struct.Struct(">II")
-_decoder = msgspec.msgpack.Decoder(Record)
+_decode = msgspec.msgpack.Decoder(Record).decode
 
 
 class Gap(NamedTuple):
@@ -120,13 +120,13 @@ def _record_at(data: bytes, at: int, seed: int) -> tuple[Record | None, int] | N
         return None
     length, crc = _HEADER.unpack_from(data, at)
     at += _HEADER.size
-    if not 0 < length <= min(MAX_PAYLOAD_BYTES, len(data) - at):
-        return None
     payload = data[at : at + length]
+    if not len(payload) == length <= MAX_PAYLOAD_BYTES or not length:
+        return None
     if zlib.crc32(payload, seed ^ length) != crc:
         return None
     try:
-        return _decoder.decode(payload), at + length
+        return _decode(payload), at + length
     except msgspec.DecodeError:
         return None, at + length
 

@@ -20,7 +20,7 @@ from trunkline.journal.frames import Gap, owner_of, read
 from trunkline.types.call import Attempt, Cost, Trail
 from trunkline.types.record import PROCESS_DIED, Begun, Called, Ended, Record
 
-_BATCH = 1000
+_BATCH = 5000
 _log = logging.getLogger("trunkline.journal")
 
 

@@ -6,7 +6,7 @@ its own columns, and the same one again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
@@ -32,33 +32,51 @@ def _columns(kind: type[Struct]) -> list[str]:
     return names
 
 
-def _upsert(table: str, kind: type[Struct], key: tuple[str, ...], unless: str) -> str:
-    columns = _columns(kind)
-    extra = ["journal"] if table == "attempts" else []
+def _upsert(table: str, columns: list[str], key: tuple[str, ...], unless: str = "1") -> str:
     fill = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
     return (
-        f"INSERT INTO {table} ({', '.join(extra + columns)}) "
-        f"VALUES ({', '.join('?' * len(extra + columns))}) "
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
         f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {fill} WHERE {unless}"
     )
 
 
-UPSERTS: dict[type[Record], str] = {
-    Begun: _upsert("attempts", Begun, ("call_id", "n"), "1"),
-    Ended: _upsert(
-        "attempts",
-        Ended,
-        ("call_id", "n"),
-        f"excluded.error_code IS NOT '{PROCESS_DIED}' OR attempts.outcome IS NULL",
-    ),
-    Called: _upsert("calls", Called, ("call_id",), f"excluded.error_code IS NOT '{PROCESS_DIED}'"),
-}
-"""What writes each kind of record; an end that recovery made never replaces another."""
+_ATTEMPT = ("call_id", "n")
+_BEGUN = _upsert("attempts", ["journal", *_columns(Begun)], _ATTEMPT)
+_ENDED = _upsert(
+    "attempts",
+    ["journal", *_columns(Ended)],
+    _ATTEMPT,
+    f"excluded.error_code IS NOT '{PROCESS_DIED}' OR attempts.outcome IS NULL",
+)
+_WHOLE = _upsert(
+    "attempts", ["journal", *_columns(Begun), *_columns(Ended)[len(_ATTEMPT) :]], _ATTEMPT
+)
+_CALLED = _upsert(
+    "calls", _columns(Called), ("call_id",), f"excluded.error_code IS NOT '{PROCESS_DIED}'"
+)
 
 
-def bind(record: Record, journal: str) -> list[Any]:
-    """Return the values that the statement for `record` takes."""
-    return values(record) if isinstance(record, Called) else [journal, *values(record)]
+def statements(records: Iterable[Record], journal: str) -> list[tuple[str, list[list[Any]]]]:
+    """Return what writes `records`: statements, each with the rows it takes.
+
+    An attempt whose two records are both here is written once. An end that recovery made never
+    replaces another.
+    """
+    begun: dict[tuple[str, int], Begun] = {}
+    whole, ended, called = [], [], []
+    for record in records:
+        if isinstance(record, Called):
+            called.append(values(record))
+            continue
+        key = record.call_id, record.n
+        if isinstance(record, Begun):
+            begun[key] = record
+        elif record.error_code != PROCESS_DIED and (first := begun.pop(key, None)) is not None:
+            whole.append([journal, *values(first), *values(record)[len(_ATTEMPT) :]])
+        else:
+            ended.append([journal, *values(record)])
+    loose = [[journal, *values(record)] for record in begun.values()]
+    return [(_BEGUN, loose), (_WHOLE, whole), (_ENDED, ended), (_CALLED, called)]
 
 
 class _Plan:

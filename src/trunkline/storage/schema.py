@@ -53,7 +53,7 @@ CREATE TABLE attempts (
     first_token_ms REAL,
     upstream_id TEXT,
     PRIMARY KEY (call_id, n)
-) WITHOUT ROWID;
+);
 CREATE INDEX attempts_started ON attempts (started_ns);
 CREATE INDEX attempts_journal ON attempts (journal);
 CREATE TABLE calls (
@@ -84,6 +84,6 @@ CREATE TABLE calls (
     run TEXT,
     tracked INTEGER,
     route TEXT
-) WITHOUT ROWID;
+);
 CREATE INDEX calls_started ON calls (started_ns);
 """

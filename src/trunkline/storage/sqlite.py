@@ -14,8 +14,7 @@ from typing import Any
 
 from trunkline.errors import InputError, RecordError
 from trunkline.storage.records import (
-    UPSERTS,
-    bind,
+    statements,
     to_attempt,
     to_cost,
     to_json,
@@ -76,8 +75,7 @@ class SqliteStore:
     def apply(self, file: str, offset: int, records: Sequence[Record]) -> None:
         """Write rows and offset in one transaction; the same records again change nothing."""
         with self._session("BEGIN IMMEDIATE") as db:
-            for kind, statement in UPSERTS.items():
-                rows = [bind(record, file) for record in records if type(record) is kind]
+            for statement, rows in statements(records, file):
                 db.executemany(statement, rows)
             db.execute("INSERT OR REPLACE INTO journal_offsets VALUES (?, ?)", (file, offset))
 
