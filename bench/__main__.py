@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import signal
 import sys
 
 import bench
@@ -11,12 +12,13 @@ def main(names: list[str]) -> int:
     known = sorted(
         m.name
         for m in pkgutil.iter_modules(bench.__path__)
-        if m.name not in {"__main__", "relay", "upstream"}
+        if not m.ispkg and m.name not in {"__main__", "relay", "upstream"}
     )
     unknown = sorted({name for name in names if not name.startswith("-")} - set(known))
     if unknown:
         print(f"bench: no such measurement: {', '.join(unknown)} (there are: {', '.join(known)})")
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started has to be ended
     for name in [n for n in names if not n.startswith("-")] or known:
         print(f"== {name}", flush=True)
         importlib.import_module(f"bench.{name}").main()

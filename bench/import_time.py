@@ -15,12 +15,12 @@ print(took * 1e3, (peak_kib() - before) / 1024, len(sys.modules))
 
 
 def main() -> None:
-    rounds = [_once() for _ in range(ROUNDS)]
+    rounds = [once() for _ in range(ROUNDS)]
     ms, mib, modules = min(rounds)
     print(f"import trunkline: {ms:.1f} ms, {mib:.1f} MiB, {modules:.0f} modules loaded")
 
 
-def _once() -> tuple[float, float, float]:
+def once() -> tuple[float, float, float]:
     done = subprocess.run([sys.executable, "-c", PROBE], check=True, capture_output=True, text=True)
     ms, mib, modules = map(float, done.stdout.split())
     return ms, mib, modules

@@ -1,4 +1,5 @@
-"""What a call over a real socket costs: bare aiohttp, our transport, the whole line.
+"""What a call over a real socket costs: bare aiohttp, our transport over aiohttp (as it is used
+behind a proxy) and over its own client, the whole line; on both loops.
 
 CPU microseconds of this process (all threads); the provider is a process of its own. Subjects take
 turns, the figures are medians of the rounds.
@@ -16,12 +17,15 @@ import time
 from collections.abc import Awaitable, Callable
 
 import aiohttp
+import uvloop
 from msgspec.structs import replace
 
 from bench import upstream
 from trunkline import Trunkline, dialects
 from trunkline.clock import SystemClock
 from trunkline.transport import Transport
+from trunkline.transport.aiohttp_client import AiohttpClient
+from trunkline.transport.pools import Pools
 from trunkline.types import Call
 
 CALLS, STREAMS, ROUNDS = 400, 12, 7
@@ -70,7 +74,8 @@ async def measure(url: str) -> None:
         "providers": {"openai": {"api_key": "sk-1234567890", "base_url": f"{url}/v1"}},
         "budgets": [{"scope": "global", "amount": 1_000_000, "period": "month"}],
     }
-    transport = Transport(SystemClock())
+    transport, over_aiohttp = Transport(SystemClock()), Transport(SystemClock())
+    over_aiohttp._pools = Pools(AiohttpClient)
     async with (
         Trunkline.from_config({"llm_service": settings}) as line,
         aiohttp.ClientSession() as session,
@@ -82,6 +87,7 @@ async def measure(url: str) -> None:
             aimed = replace(call, target=line.planner.plan(call)[0].deployment)
             subjects = {
                 "bare aiohttp": bare(session, url, body.replace(b": true", b":true")),
+                "transport over aiohttp": through(over_aiohttp.send, aimed),
                 "transport": through(transport.send, aimed),
                 "whole line": through(line, call),
             }
@@ -91,9 +97,12 @@ async def measure(url: str) -> None:
                 per_chunk = {w: us / len(upstream.EVENTS) for w, us in found.items()}
                 print("per chunk: " + ", ".join(f"{w} {us:.2f} us" for w, us in per_chunk.items()))
     await transport.close()
+    await over_aiohttp.close()
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, upstream.running() as url:
         os.environ["TRUNKLINE_DATA"] = folder
-        asyncio.run(measure(url))
+        for loop, run in (("asyncio", asyncio.run), ("uvloop", uvloop.run)):
+            print(f"on {loop}")
+            run(measure(url))

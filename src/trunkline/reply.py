@@ -161,10 +161,14 @@ class Reply:
             self._messages = {number: fold.message() for number, fold in folds.items()}
         return self._messages.get(choice) or Message(role="assistant")
 
+    def abandon(self) -> None:
+        """Stop reading, from any task; `aclose` without waiting for the source to finish."""
+        self._interrupt("abandoned", None)
+
     async def aclose(self) -> None:
         """Stop reading; safe from any task, at any time, and to repeat."""
         try:
-            self._interrupt("abandoned", None)
+            self.abandon()
         finally:
             await self._source.wait_closed()
 

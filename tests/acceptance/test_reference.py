@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -21,7 +21,8 @@ from trunkline.dialects.openai_chat.quirks import QUIRKS
 from trunkline.errors import ConfigError, TrunklineError
 from trunkline.llm_service.ask import chat
 from trunkline.observability.log import EventLog
-from trunkline.types import Principal, Trail
+from trunkline.observability.metrics import FAMILIES, TOKEN_KINDS
+from trunkline.types import CostState, Outcome, Principal, Trail
 from trunkline.types.record import Called
 
 CONFIGURATION = tables(ROOT / "docs/reference/configuration.md")
@@ -244,6 +245,35 @@ def test_the_events_and_their_fields(caplog: pytest.LogCaptureFixture) -> None:
     assert {name: fields_of(record) for name, record in found.items()} == expected
     levels = {words(r["event"])[0]: r["level"] for r in page["Log events"]}
     assert {name: record.levelname for name, record in found.items()} == levels
+
+
+def test_the_metrics_and_their_labels() -> None:
+    """One row for each that the records give, as the code says it; every label is explained."""
+    page = tables(ROOT / "docs/reference/metrics.md")
+    named = [
+        (words(row["metric"])[0], row["type"], tuple(words(row["labels"])), row["meaning"])
+        for row in page["From the records"]
+    ]
+    assert named == [(f"trunkline_{f.name}", f.kind, f.labels, f.help) for f in FAMILIES]
+    values = {words(row["label"])[0]: words(row["values"]) for row in page["Labels"]}
+    assert set(values) == {label for family in FAMILIES for label in family.labels}
+    assert tuple(values["outcome"]) == get_args(Outcome)
+    assert values["kind"] == list(TOKEN_KINDS)
+    assert {*values["state"], "unknown"} == set(get_args(CostState))
+
+
+def test_the_gauges() -> None:
+    """The page has those that the gateway makes, as the code says it."""
+    made = [
+        tuple(ast.literal_eval(text) for text in node.args[:2])
+        for path in sorted((Path(trunkline.__file__).parent / "gateway").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Gauge"
+    ]
+    rows = tables(ROOT / "docs/reference/metrics.md")["Of this moment"]
+    assert [(words(row["metric"])[0], row["meaning"]) for row in rows] == [
+        (f"trunkline_{name}", told) for name, told in made
+    ]
 
 
 def emitted(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:

@@ -1,6 +1,7 @@
 """The core in the caller's process: loops, threads, forks, and the end of the interpreter."""
 
 import asyncio
+import gc
 import os
 import subprocess
 import sys
@@ -157,6 +158,7 @@ def test_an_unwritable_data_folder_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_a_dropped_line_is_collected_with_its_thread(tmp_path: Path) -> None:
     """A line that nobody refers to any more ends its keeper thread and flushes."""
+    gc.collect()  # else a line of an earlier test may end, and log, in the middle of this one
     with FakeUpstream.in_thread() as up:
         before = set(threading.enumerate())
         line = line_at(up)

@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import aiohttp
 import pytest
 import uvicorn
 
+from tests.serving import COMMAND, Process, body, once, starting
 from trunkline import Trunkline
 from trunkline.gateway import protocol
 from trunkline.gateway.app import Gateway
@@ -24,58 +24,14 @@ from trunkline.gateway.keys import KeyRing
 
 pytestmark = pytest.mark.slow
 
-COMMAND = [sys.executable, "-c", "from trunkline.cli import main; main()"]
 SLOW = "/demo tokens 30\n/demo slow 0.05"
-
-
-class Process:
-    """A gateway of its own, warnings as errors."""
-
-    def __init__(self, *args: str, **environment: str) -> None:
-        self.popen = subprocess.Popen(
-            [*COMMAND, "serve", *args],
-            env={**os.environ, "PYTHONWARNINGS": "error", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.popen.stdout is not None
-        self.said = [self.popen.stdout.readline() for _ in range(3)]
-        self.url = self.said[0].removeprefix("listening on ").strip()
-
-    @property
-    def new_key(self) -> str:
-        """The key that was shown."""
-        return self.said[1].rpartition(": ")[2].strip()
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        """Send a signal; return the exit code and what was said on stderr."""
-        self.popen.send_signal(number)
-        _, err = self.popen.communicate(timeout=30)
-        return self.popen.returncode, err
 
 
 @pytest.fixture
 def started() -> Iterator[Any]:
     """Start gateways; none outlives the test."""
-    processes: list[Process] = []
-
-    def start(*args: str, **environment: str) -> Process:
-        processes.append(Process(*(args or ("--port", "0")), **environment))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.popen.kill()
-        process.popen.communicate()
-
-
-def once(*args: str) -> tuple[int, str, str]:
-    """Run a command to its end."""
-    done = subprocess.run(
-        [*COMMAND, *args], capture_output=True, text=True, timeout=60, check=False
-    )
-    return done.returncode, done.stdout, done.stderr
+    with starting() as start:
+        yield start
 
 
 def run_example(process: Process) -> dict[str, Any]:
@@ -84,11 +40,6 @@ def run_example(process: Process) -> dict[str, Any]:
     done = subprocess.run(["sh", "-c", line], capture_output=True, timeout=30, check=True)
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
-
-
-def body(content: str, **more: Any) -> dict[str, Any]:
-    """Return a request."""
-    return {"model": "demo", "messages": [{"role": "user", "content": content}], **more}
 
 
 def test_the_first_start(started: Any) -> None:
@@ -132,8 +83,7 @@ async def test_a_stream_outlives_the_order_to_stop(started: Any) -> None:
         rest = await answer.content.read()
     assert rest.endswith(b"data: [DONE]\n\n")
     assert rest.count(b'"content"') > 25
-    _, err = await asyncio.to_thread(process.popen.communicate, timeout=30)
-    assert (process.popen.returncode, err) == (0, "")
+    assert await asyncio.to_thread(process.wait) == (0, "")
 
 
 async def test_an_acknowledged_answer_has_its_row(started: Any) -> None:

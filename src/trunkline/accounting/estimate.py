@@ -44,8 +44,8 @@ class Estimates:
     """Learned output lengths per deployment, and the quotes made from them."""
 
     def __init__(self, *, proving: bool = False) -> None:
-        """`proving` makes quotes carry a proven bound: some budget is strict."""
-        self._proving = proving
+        self.proving = proving
+        """Whether quotes carry a proven bound: some budget is strict."""
         self._learned: dict[str, Learned] = {}
         self._bounds: dict[str, Bound] = {}
 
@@ -62,7 +62,7 @@ class Estimates:
             bound = self._bounds[deployment.name] = Bound(price)
         estimate = bound.nusd(input_tokens, self.output_tokens(call, deployment.name))
         proven, cap = None, body.max_output_tokens
-        if self._proving and cap is not None and not body.needs & _MEDIA:
+        if self.proving and cap is not None and not body.needs & _MEDIA:
             # A token is at least one byte of the encoded request.
             proven = bound.nusd(body.size_bytes, cap * body.choices)
         return Quote(estimate, proven)

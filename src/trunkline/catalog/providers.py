@@ -34,6 +34,8 @@ class ProviderRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """True = runs on the user's own machines: its price is 0, not unknown."""
     vendor_prefixes: bool = False
     """True = its own model names may contain `/`, as in `meta-llama/llama-4`."""
+    text_models: tuple[str, ...] = ()
+    """Models, as shell patterns, that also take text completions at `/completions`."""
     quirks: frozenset[str] = frozenset()
     """Names the dialect knows."""
     limits: Limits = Limits()

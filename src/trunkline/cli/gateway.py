@@ -17,33 +17,31 @@ from trunkline.cli.frame import (
     print_json,
     print_table,
 )
-from trunkline.errors import ConfigError
 from trunkline.storage.rows import CallFilter, CallRow
 
 
 @click.command()
 @click.option("--host", help="Address to listen on; default server.host, 127.0.0.1.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; default server.port, 4000.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="Processes that answer calls; default server.workers, 1.",
+)
 @config_option
 @json_option
 @fails_cleanly
-def serve(host: str | None, port: int | None, config: str | None, as_json: bool) -> None:
+def serve(config: str | None, as_json: bool, **said: Any) -> None:
     """Run the gateway: what the SDKs of OpenAI and Anthropic call, on /v1.
 
     The first start makes an administrator's key and shows it once. Ctrl-C or SIGTERM ends it when
-    the calls under way have ended.
+    the calls under way have ended. An edit of the configuration takes effect within two seconds,
+    or at once on SIGHUP; one that cannot be read changes nothing.
     """
-    line = open_line(config)
-    try:
-        from trunkline.gateway.serve import serve as listen
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"the gateway needs {error.name}; install it with: pip install 'trunkline[server]'"
-        ) from error
-    server = line.config.server
-    address = host or server.host
-    tell = _tell_json if as_json else click.echo
-    listen(line, address, server.port if port is None else port, tell)
+    from trunkline.gateway.serve import Said
+    from trunkline.gateway.serve import serve as listen
+
+    listen(open_line(config), Said(config=config, **said), _as_json if as_json else str)
 
 
 @click.command()
@@ -76,8 +74,8 @@ def calls(call_id: str | None, limit: int, config: str | None, as_json: bool, **
         click.echo("no calls")
 
 
-def _tell_json(text: str) -> None:
-    click.echo(msgspec.json.encode({"message": text}).decode())
+def _as_json(text: str) -> str:
+    return msgspec.json.encode({"message": text}).decode()
 
 
 def _cells(row: CallRow) -> tuple[object, ...]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import datetime
 import io
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 import click
@@ -55,20 +58,30 @@ def models(config: str | None, as_json: bool) -> None:
 @json_option
 @fails_cleanly
 def status(config: str | None, as_json: bool) -> None:
-    """Tell which providers can be reached.
+    """Tell how the gateway is, if one runs, and which providers can be reached.
 
     Exit code 1 when the default one cannot, or, where none is the default, when nobody can.
     """
     line = open_line(config)
-    found = line.status()
-    default = line.config.default_provider
-    if as_json:
-        print_json({"default_provider": default, "providers": found})
+    gateway = _gateway(line.config.data_dir)
+    if gateway is None:
+        default, found, resting = line.config.default_provider, line.status(), None
     else:
-        print_table(
-            ("provider", "default", "reachable"),
-            [(name, name == default, up) for name, up in found.items()],
-        )
+        default, providers = gateway.pop("default_provider"), gateway.pop("providers")
+        found = {name: told["reachable"] for name, told in providers.items()}
+        resting = {name: told["resting"] for name, told in providers.items()}
+    if as_json:
+        more = {} if gateway is None else {"resting": resting, "gateway": gateway}
+        print_json({"default_provider": default, "providers": found, **more})
+    else:
+        if gateway is not None:
+            _print_gateway(gateway)
+        head = ["provider", "default", "reachable"]
+        rows: list[list[object]] = [[name, name == default, up] for name, up in found.items()]
+        if resting is not None:
+            head.append("resting")
+            rows = [[*row, ", ".join(resting[str(row[0])])] for row in rows]
+        print_table(head, rows)
     if not (any(found.values()) if default is None else found[default]):
         raise SystemExit(1)
 
@@ -147,6 +160,28 @@ def since_to_ns(text: str, now: datetime.datetime) -> int:
         ) from None
     start = start if start.tzinfo else start.replace(tzinfo=datetime.UTC)
     return min(max(0, int(start.timestamp() * 1_000_000) * 1000), _INT64_MAX)
+
+
+def _gateway(data_dir: Path) -> dict[str, Any] | None:
+    """Return what the gateway on this data folder tells about itself; None = there is none."""
+    from trunkline.gateway.uplink import ask
+
+    try:
+        status, body = asyncio.run(ask(data_dir, "/status"))
+    except OSError:
+        return None
+    told: dict[str, Any] | None = json.loads(body) if status == 200 else None
+    return told
+
+
+def _print_gateway(gateway: dict[str, Any]) -> None:
+    since = datetime.datetime.fromtimestamp(gateway["started"], tz=datetime.UTC)
+    click.echo(f"gateway {gateway['url']}/v1, process {gateway['pid']}, up since {since:%F %T} UTC")
+    click.echo(f"rows are {gateway['ingest_lag_s']} s behind\n")
+    columns = ("pid", "open_requests", "restarts")
+    rows = [[worker[name] for name in columns] for worker in gateway["workers"]]
+    print_table(("worker", *columns[1:]), rows)
+    click.echo()
 
 
 def _priced(provider: Provider, model: str) -> dict[str, Any]:

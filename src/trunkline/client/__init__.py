@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import Any, Self
 
 from trunkline import backends
+from trunkline.accounting.account import Alert
 from trunkline.accounting.estimate import Estimates
-from trunkline.accounting.ledger import Alert, Ledger
-from trunkline.client.keeper import Keeper
+from trunkline.accounting.ledger import Ledger
+from trunkline.client.keeper import Job, Keeper
 from trunkline.client.stack import State, layers
 from trunkline.clock import Clock, SystemClock
 from trunkline.config import BudgetRule, Config, from_mapping, load
 from trunkline.egress import reachable
+from trunkline.errors import ConfigError
 from trunkline.journal import Journal, ingest
+from trunkline.journal.bell import ring
 from trunkline.layers.breaker import Health
+from trunkline.layers.concurrency import Parallel
 from trunkline.layers.ratelimit import Limiter
 from trunkline.observability.log import EventLog, logger
 from trunkline.reply import Reply
@@ -35,6 +39,8 @@ from trunkline.types import Call, Record
 _SYNC_S = 0.1
 _LOG_S = 0.1
 _INGEST_S = 1.0
+_INGEST_PATIENCE_S = 30.0
+"""Nobody waits for it: whoever asks for rows ingests first, and so does the next process."""
 _BUSY_S = 0.02
 _PATIENCE_S = 5.0
 
@@ -44,28 +50,28 @@ class Trunkline:
 
     One instance serves any number of calls, loops and threads. Closing it is good manners; a
     process that ends without doing so loses nothing.
+
+    Args:
+        ingesting: whether a thread brings the journal into the store as calls end; False = another
+            process does it.
     """
 
-    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, config: Config, *, clock: Clock | None = None, ingesting: bool = True
+    ) -> None:
         self.config = config
         self.clock = clock or SystemClock()
         self.store = SqliteStore(config.data_dir / "trunkline.db")
         self.events = EventLog()
         self.health = Health(self.clock)
         self._journal = Journal(config.data_dir / "journal", clock=self.clock)
-        estimates = Estimates(proving=any(rule.mode == "strict" for rule in config.budgets))
+        estimates = Estimates()
         self._ingestion = _Ingestion(config.data_dir, self.store)
-        self.ledger = Ledger(
-            config.budgets, self.clock, self._ingestion.settled, _teller(self.events)
-        )
-        self._keeper = Keeper(
-            (
-                (_SYNC_S, self._journal.sync),
-                (_LOG_S, self.events.drain),
-                (_INGEST_S, self._ingestion.run),
-            )
-        )
-        state = State(
+        self.ledger = Ledger((), self.clock, self._ingestion.settled, _teller(self.events))
+        jobs = (Job(_SYNC_S, self._journal.sync), Job(_LOG_S, self.events.drain))
+        ingestion = Job(_INGEST_S, self._ingestion.run, patience_s=_INGEST_PATIENCE_S)
+        self._keeper = Keeper((*jobs, ingestion) if ingesting else jobs)
+        self._state = State(
             clock=self.clock,
             book=_Book(self._journal, self._keeper),
             events=self.events,
@@ -73,11 +79,11 @@ class Trunkline:
             estimates=estimates,
             health=self.health,
             limiter=Limiter(estimates, self.clock),
+            parallel=Parallel(self.clock),
         )
         self._transport = Transport(self.clock)
-        self.planner = Planner(config, self.clock)
-        self.layers = layers(self.planner, state)
-        self._service = stack(self.layers, _innermost(self._transport.send))
+        self._reloading = threading.Lock()
+        self.reload(config)
         _lines.add(self)
         self._finish = weakref.finalize(
             self, _finish, self._keeper, self._journal, self.events, self._ingestion
@@ -93,6 +99,31 @@ class Trunkline:
         if isinstance(source, Mapping):
             return cls(from_mapping(source, os.environ, source="a mapping"))
         return cls(load(Path(source) if source is not None else None))
+
+    def reload(self, config: Config) -> None:
+        """Answer by another configuration from now on; calls under way end by the one they have.
+
+        Budgets keep what is spent and held, providers their health and their limits' levels.
+        Callable from any thread.
+
+        Raises:
+            ConfigError: the data folder is another one; nothing has changed then.
+        """
+        if config.data_dir != self.config.data_dir:
+            raise ConfigError(
+                f"TRUNKLINE_DATA: found {str(config.data_dir)!r}; the data folder cannot change "
+                f"while calls are answered, restart or write {str(self.config.data_dir)!r}"
+            )
+        with self._reloading:
+            planner = Planner(config, self.clock)
+            around = layers(planner, self._state)
+            service = stack(around, _innermost(self._transport.send))
+            # Quotes first: a strict budget refuses what comes without a proven bound.
+            strict = any(rule.mode == "strict" for rule in config.budgets)
+            self._state.estimates.proving = strict
+            self.ledger.reload(config.budgets)
+            self.config, self.planner, self.layers = config, planner, around
+            self._service = service
 
     async def __call__(self, call: Call) -> Reply:
         """Answer one call.
@@ -150,7 +181,8 @@ class _Book:
 
     def append(self, record: Record, *, flush: bool) -> None:
         self._append(record, flush=flush)
-        self._touch()
+        if flush:
+            self._touch()
 
 
 _lines: weakref.WeakSet[Trunkline] = weakref.WeakSet()
@@ -160,6 +192,7 @@ def _after_fork_in_child() -> None:
     """Renew what a thread of the parent may have held in the moment of the fork."""
     for line in _lines:
         line._ingestion.renew()
+        line._reloading = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
@@ -178,9 +211,11 @@ class _Ingestion:
         self._running = threading.Lock()
 
     def run(self, *, wait_s: float = 0.0) -> None:
-        """Ingest; for at most `wait_s` wait for another process that is at it."""
+        """Ingest, or have it done; for at most `wait_s` wait for another process that is at it."""
         until_s = time.monotonic() + wait_s
         with self._running:
+            if ring(self._data_dir):
+                return
             while ingest(self._data_dir, self._store).busy and time.monotonic() < until_s:
                 time.sleep(_BUSY_S)
 

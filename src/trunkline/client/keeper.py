@@ -1,7 +1,8 @@
 """The thread that does what must not sit on the hot path: fsync, log rendering, ingestion.
 
 It sleeps until `touch()` says that something was written, then runs each job once its pace has
-passed, and goes back to sleep when nothing more was touched. It is a daemon: what it did not get
+passed, and goes back to sleep when nothing more was touched. A patient job does not compete with
+the calls for the processor: it waits for a lull. It is a daemon: what it did not get
 to is done by `Trunkline.flush`, at exit, or by the next process that ingests.
 """
 
@@ -14,11 +15,20 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from typing import NamedTuple
 
 logger = logging.getLogger("trunkline")
 
-Job = tuple[float, Callable[[], object]]
-"""(pace in seconds, what to do)"""
+
+class Job(NamedTuple):
+    """What to do, and when."""
+
+    pace_s: float
+    """The shortest time between two runs."""
+    work: Callable[[], object]
+    patience_s: float = 0.0
+    """How much longer it waits for a moment in which nothing is touched."""
+
 
 _keepers: weakref.WeakSet[Keeper] = weakref.WeakSet()
 
@@ -72,26 +82,27 @@ class Keeper:
 
 
 def _run(jobs: tuple[Job, ...], awake: threading.Event, keeper: weakref.ref[Keeper]) -> None:
-    fastest_s = min(pace for pace, _ in jobs)
-    due = dict.fromkeys(range(len(jobs)), 0.0)
+    fastest_s = min(job.pace_s for job in jobs)
+    due = dict.fromkeys(range(len(jobs)), time.monotonic())
     pending: set[int] = set()
     while True:
         if not pending:
             awake.wait()
         if _ended(keeper):
             return
-        if awake.is_set():
+        busy = awake.is_set()
+        if busy:
             awake.clear()
             pending = set(due)
         time.sleep(fastest_s)
-        now_s = time.monotonic()
+        now_s, busy = time.monotonic(), busy or awake.is_set()
         for number in sorted(pending):
-            pace_s, work = jobs[number]
-            if now_s >= due[number]:
-                due[number] = now_s + pace_s
+            job = jobs[number]
+            if now_s >= due[number] + (job.patience_s if busy else 0.0):
+                due[number] = now_s + job.pace_s
                 pending.discard(number)
                 try:
-                    work()
+                    job.work()
                 except Exception:
                     logger.exception("background work failed")
 

@@ -12,7 +12,7 @@ from trunkline.accounting.ledger import Ledger
 from trunkline.clock import Clock
 from trunkline.layers.breaker import Health, breaker
 from trunkline.layers.budget import budget
-from trunkline.layers.concurrency import concurrency
+from trunkline.layers.concurrency import Parallel, concurrency
 from trunkline.layers.deadline import attempt_deadline, call_deadline
 from trunkline.layers.meter import meter
 from trunkline.layers.ratelimit import Limiter, ratelimit
@@ -36,6 +36,7 @@ class State(Struct, frozen=True, kw_only=True):
     estimates: Estimates
     health: Health
     limiter: Limiter
+    parallel: Parallel
 
 
 def layers(planner: Planner, state: State) -> list[Layer]:
@@ -51,7 +52,7 @@ def layers(planner: Planner, state: State) -> list[Layer]:
         # once per attempt
         retry(clock),  # outside the slots: whoever waits to retry holds none
         ratelimit(state.limiter),  # before a slot is taken: a refusal is instant
-        concurrency(clock),  # outside the breaker: waiting says nothing about health
+        concurrency(state.parallel),  # outside the breaker: waiting says nothing about health
         breaker(state.health),  # outside the meter: a resting deployment costs no hold, no row
         meter(book, state.estimates, clock),  # all below is weighed, whatever became of it
         attempt_deadline(clock),  # inside the meter: a late attempt may have been billed

@@ -21,7 +21,7 @@ SECONDS = {
 _RATES = ("requests_per_minute", "tokens_per_minute")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-_CREDENTIAL_HEADER = re.compile(r"(?i)auth|key|token|secret|cookie")
+CREDENTIAL_HEADER = re.compile(r"(?i)auth|key|token|secret|cookie")
 
 
 def limits(usual: Limits, fields: dict[str, Node]) -> Limits:
@@ -60,7 +60,7 @@ def headers(node: Node | None) -> tuple[tuple[str, str], ...]:
         value = field.text()
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise field.fault("this cannot be an HTTP header; check its name and line ends")
-        if _CREDENTIAL_HEADER.search(name):
+        if CREDENTIAL_HEADER.search(name):
             know([value])
         pairs.append((name, value))
     return tuple(pairs)

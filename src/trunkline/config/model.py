@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     """True = what it answers costs nothing."""
     vendor_prefixes: bool = False
     """True = its own model names may contain `/`."""
+    text_models: tuple[str, ...] = ()
+    """Models, as shell patterns, that also take text completions."""
 
     @property
     def limits(self) -> Limits:
@@ -50,6 +53,12 @@ class Provider(Struct, frozen=True, kw_only=True):
     def deployment(self, model: str, at_ns: int | None = None) -> Deployment:
         """Return the row that answers `model`, priced as of `at_ns` (now if None)."""
         return replace(self.template, model=model, price=self.price(model, at_ns))
+
+    def dialect(self, model: str, spoken: str | None) -> str:
+        """Return the wire format in which to ask `model` for a caller whose own is `spoken`."""
+        if spoken == "openai_text" and any(fnmatchcase(model, p) for p in self.text_models):
+            return spoken
+        return self.template.dialect
 
     def price(self, model: str, at_ns: int | None = None) -> Price | None:
         """Return what `model` costs as of `at_ns`; None = not known."""
@@ -107,6 +116,8 @@ class Server(Struct, frozen=True, kw_only=True):
     """Host names it answers to besides its own address and the loopback ones."""
     max_body_mb: int = 32
     """Largest request body in MiB, after decompression."""
+    workers: int = 1
+    """Processes that answer calls, all on one port."""
 
 
 class Config(Struct, frozen=True, kw_only=True):

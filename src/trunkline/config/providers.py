@@ -75,6 +75,7 @@ class Draft(Struct, kw_only=True):
             prices=prices,
             local=self.row.local,
             vendor_prefixes=self.row.vendor_prefixes,
+            text_models=self.row.text_models,
         )
 
     def _needs_key(self) -> bool:

@@ -11,14 +11,15 @@ from trunkline.config.node import Node
 from trunkline.observability.redact import know
 from trunkline.types import Secret
 
-_SERVER_KEYS = ("host", "port", "hosts", "max_body_mb")
+_SERVER_KEYS = ("host", "port", "hosts", "max_body_mb", "workers")
+_MOST_WORKERS = 256
 _KEY_KEYS = ("name", "key", "models", "budget")
 _SHORTEST_KEY_CHARS = 16
 
 
 def read_server(node: Node | None) -> Server:
     """Take `server:`; what it does not say is as usual."""
-    fields = node.mapping(_SERVER_KEYS, ("workers",)) if node else {}
+    fields = node.mapping(_SERVER_KEYS) if node else {}
     said: dict[str, Any] = {}
     if "host" in fields:
         said["host"] = fields["host"].text()
@@ -30,6 +31,10 @@ def read_server(node: Node | None) -> Server:
         said["hosts"] = fields["hosts"].texts()
     if "max_body_mb" in fields:
         said["max_body_mb"] = fields["max_body_mb"].whole(1)
+    if "workers" in fields:
+        said["workers"] = fields["workers"].whole(1)
+        if said["workers"] > _MOST_WORKERS:
+            raise fields["workers"].fault(f"write a number from 1 to {_MOST_WORKERS}")
     return Server(**said)
 
 

@@ -8,6 +8,7 @@ clock and never import each other; what passes between two of them is `trunkline
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Literal, Protocol, cast
 
@@ -68,6 +69,11 @@ class Dialect(Protocol):
         """Name what a non-2xx answer means; `headers` are lower case."""
 
 
+_WITHIN = {"openai_text": "openai_chat.text"}
+"""Dialects that are another endpoint of the same API stand within its package."""
+
+
+@cache
 def load(name: str) -> Dialect:
     """Return the dialect module called `name`, imported on first use."""
-    return cast("Dialect", import_module(f"trunkline.dialects.{name}"))
+    return cast("Dialect", import_module(f"trunkline.dialects.{_WITHIN.get(name, name)}"))

@@ -1,24 +1,43 @@
-"""The ASGI application: which path does what, who may, and errors in the family's own shape."""
+"""The application: which path does what, who may, and errors in the family's own shape."""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import re
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from trunkline import dialects
 from trunkline.client import Trunkline
+from trunkline.config import Config, Server
 from trunkline.dialects import Dialect
-from trunkline.errors import Forbidden, RecordError, TrunklineError, UnknownPath, WrongMethod
-from trunkline.gateway.http import Event, Hangup, Receive, Request, Send
+from trunkline.errors import (
+    Forbidden,
+    RecordError,
+    TrunklineError,
+    UnknownPath,
+    WrongMethod,
+)
+from trunkline.gateway.http import Hangup, Request
 from trunkline.gateway.keys import Holder, KeyRing
-from trunkline.gateway.relay import refusal, relay
-from trunkline.gateway.surfaces import models
+from trunkline.gateway.relay import STOPPING, refusal, relay
+from trunkline.gateway.surfaces import metrics, models
+
+Event = dict[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
 
 logger = logging.getLogger("trunkline")
 
-_CHATS = {"/chat/completions": "openai_chat", "/messages": "anthropic"}
+_CHATS = {
+    "/chat/completions": "openai_chat",
+    "/completions": "openai_text",
+    "/messages": "anthropic",
+}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_MOST_SEEN = 1024
 _AUTHORITY = re.compile(r"(\[[^\[\]\s]+\]|[^\[\]\s:/?#@,]+)(?::\d*)?")
 
 
@@ -28,31 +47,48 @@ class Gateway:
     def __init__(self, line: Trunkline, keys: KeyRing, *hosts: str) -> None:
         self._line = line
         self._keys = keys
-        server = line.config.server
+        self._more_hosts = hosts
+        self._apply(line.config.server)
+
+    def reload(self, config: Config) -> None:
+        """Take another configuration: its keys, hosts, limit, and all that the line makes of it.
+
+        Requests under way go on with what they have. What the process listens on stays as it is.
+
+        Raises:
+            ConfigError: see `Trunkline.reload`; nothing has changed then.
+        """
+        keys = self._keys.renewed(config.keys)
+        self._line.reload(config)
+        self._keys = keys
+        self._apply(config.server)
+
+    def _apply(self, server: Server) -> None:
+        names = (server.host, *server.hosts, *self._more_hosts)
+        self._hosts = _LOOPBACK | {name.lower() for name in names}
+        self._seen: set[str] = set()
+        """Host headers that were found to be ours."""
         self._limit_bytes = server.max_body_mb * 1024 * 1024
-        self._hosts = _LOOPBACK | {name.lower() for name in (server.host, *server.hosts, *hosts)}
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
-        """Answer one connection event of the server."""
-        if scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "http":
-            await self._answer(Request(scope, receive, send))
-
-    async def _live(self, receive: Receive, send: Send) -> None:
+        """Live from the start of the server to its end; ASGI is spoken for nothing else."""
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._line.close()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _answer(self, request: Request) -> None:
+    async def respond(self, request: Request) -> None:
+        """Answer one request, whatever it is."""
         path = request.path.rstrip("/")
         path = path.removeprefix("/v1") if path.startswith("/v1/") else path
         try:
             await self._dispatch(request, path)
         except Hangup:
             return
+        except asyncio.CancelledError:
+            await _refuse(request, path, STOPPING)
+            raise
         except TrunklineError as error:
             await _refuse(request, path, error)
         except Exception:
@@ -62,18 +98,21 @@ class Gateway:
     async def _dispatch(self, request: Request, path: str) -> None:
         self._check_origin(request)
         if path == "/health":
-            _only(request, "GET", "HEAD")
+            _only(request, path)
             await request.answer(200, b'{"status":"ok"}')
         elif path == "/ready":
-            _only(request, "GET", "HEAD")
+            _only(request, path)
             await self._ready(request)
         elif path in _CHATS:
-            _only(request, "POST")
+            _only(request, path)
             holder = self._keys.holder(request.headers)
             await relay(request, dialects.load(_CHATS[path]), self._line, holder, self._limit_bytes)
         elif path == "/models" or path.startswith("/models/"):
-            _only(request, "GET", "HEAD")
+            _only(request, path)
             await self._models(request, path, self._keys.holder(request.headers))
+        elif path == "/metrics":
+            _only(request, path)
+            await metrics.answer(request, self._keys, self._line.config.data_dir)
         else:
             self._keys.holder(request.headers)
             raise UnknownPath(f"there is nothing at {request.path[:200]!r}")
@@ -83,7 +122,7 @@ class Gateway:
         if name:
             body = models.single(self._line, holder, name)
         else:
-            body = models.listing(self._line, holder)
+            body = models.listing(self._line, holder, request.query)
         await request.answer(200, body)
 
     async def _ready(self, request: Request) -> None:
@@ -96,7 +135,10 @@ class Gateway:
 
     def _check_origin(self, request: Request) -> None:
         """Refuse what a web page of somebody else, or a name that was bent to us, may send."""
-        host = _hostname(request.headers.get("host", ""))
+        said = request.headers.get("host", "")
+        if said in self._seen and "origin" not in request.headers:
+            return
+        host = _hostname(said)
         if host not in self._hosts and not _is_address(host):
             raise Forbidden(
                 f"host: found {host[:99]!r}, which is not ours; add it to server.hosts",
@@ -107,13 +149,17 @@ class Gateway:
             raise Forbidden(
                 f"origin: found {origin[:99]!r}; no other site may call", param="origin"
             )
+        if len(self._seen) < _MOST_SEEN:
+            self._seen.add(said)
 
 
 async def _refuse(request: Request, path: str, error: TrunklineError) -> None:
-    if request.started:  # too late to say anything: the connection is cut, never ended well
-        raise error
+    if request.started:
+        return  # too late to say anything: the connection is cut, never ended well
     dialect = _family(request, path)
     body, headers = refusal(dialect, error)
+    if isinstance(error, WrongMethod):
+        headers.append(("allow", ", ".join(_methods(path))))
     status = 529 if dialect.NAME == "anthropic" and error.status == 503 else error.status
     await request.answer(status, body, headers)
 
@@ -124,7 +170,12 @@ def _family(request: Request, path: str) -> Dialect:
     return dialects.load(_CHATS.get(path) or ("anthropic" if anthropic else "openai_chat"))
 
 
-def _only(request: Request, *methods: str) -> None:
+def _methods(path: str) -> tuple[str, ...]:
+    return ("POST",) if path in _CHATS else ("GET", "HEAD")
+
+
+def _only(request: Request, path: str) -> None:
+    methods = _methods(path)
     if request.method not in methods:
         raise WrongMethod(f"{request.path} takes {' or '.join(methods)}, not {request.method}")
 

@@ -1,24 +1,32 @@
-"""Requests in and answers out, on raw ASGI: no framework between the socket and a call."""
+"""One request and its answer: bodies in, within limits; answers out, whole or piece by piece."""
 
 from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Protocol
+
+from msgspec import Struct
 
 from trunkline.errors import BodyTooLarge, InputError, SlowRequest, WrongMediaType
 
-Event = dict[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-
 _BODY_TIMEOUT_S = 60.0
-_LONGEST_NUMBER = 18
+_READ_AHEAD_BYTES = 64 * 1024
+"""How much of a body is taken before somebody asks for it."""
 _ZLIB_WINDOW = {
     "gzip": 16 + zlib.MAX_WBITS,
     "x-gzip": 16 + zlib.MAX_WBITS,
     "deflate": zlib.MAX_WBITS,
+}
+_STATUS_LINES = {
+    status: f"HTTP/1.1 {status} {phrase}\r\n"
+    for status, phrase in [
+        *((s.value, s.phrase) for s in HTTPStatus),
+        (499, "Closed"),
+        (529, "Overloaded"),
+    ]
 }
 
 
@@ -26,94 +34,209 @@ class Hangup(Exception):
     """The caller left before its request was read."""
 
 
+class Head(Struct, frozen=True):
+    """What stands before a request's body."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: dict[str, str]
+    """Names in lower case; what repeats is joined by commas."""
+    keep_alive: bool
+    """Whether the connection can serve another request after this one."""
+
+
+class Wire(Protocol):
+    """The connection, as far as a request needs it."""
+
+    peer: str
+    """The caller's address, without a port."""
+
+    def send(self, data: bytes) -> None:
+        """Write `data`; nothing happens when the caller is gone."""
+
+    async def drained(self) -> None:
+        """Wait until the caller has read enough of what was sent."""
+
+    def read_on(self, *, wanted: bool) -> None:
+        """Go on reading from the caller, or stop for now."""
+
+    def done(self, request: Request) -> None:
+        """Take the answer to `request` as ended."""
+
+
 class Request:
-    """One HTTP request; header names are in lower case, what repeats is joined by commas."""
+    """One HTTP request; see `Head`."""
 
-    __slots__ = ("headers", "method", "path", "receive", "send", "started")
+    __slots__ = (
+        "_arrived",
+        "_chunked",
+        "_head",
+        "_pieces",
+        "_size",
+        "_waiter",
+        "_wanted",
+        "_wire",
+        "ended",
+        "gone",
+        "headers",
+        "keep_alive",
+        "method",
+        "on_hangup",
+        "path",
+        "peer",
+        "query",
+        "started",
+    )
 
-    def __init__(self, scope: Event, receive: Receive, send: Send) -> None:
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.headers: dict[str, str] = {}
-        for raw_name, raw_value in scope["headers"]:
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            if name in self.headers:  # RFC 9110, section 5.3
-                value = f"{self.headers[name]}, {value}"
-            self.headers[name] = value
-        self.receive = receive
-        self.send = send
+    def __init__(self, head: Head, wire: Wire) -> None:
+        self.method = head.method
+        self.path = head.path
+        self.query = head.query
+        self.headers = head.headers
+        self.keep_alive = head.keep_alive
+        self.peer = wire.peer
         self.started = False
         """An answer has begun, so no other one can be given."""
+        self.ended = False
+        """The answer was given to its end."""
+        self.gone = False
+        """The caller left."""
+        self.on_hangup: Callable[[], None] | None = None
+        """Called when the caller leaves before the answer has ended."""
+        self._wire = wire
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._arrived = False
+        self._wanted = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._head = b""
+        self._chunked = False
+
+    # --- for the connection -----------------------------------------------------------------
+
+    def feed(self, piece: bytes) -> None:
+        """Take a piece of the body; what comes after the answer is dropped."""
+        if self.ended:
+            return
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > _READ_AHEAD_BYTES and not self._wanted:
+            self._wire.read_on(wanted=False)
+        self._wake()
+
+    def feed_end(self) -> None:
+        """The body is whole."""
+        self._arrived = True
+        self._wake()
+
+    def hang_up(self) -> None:
+        """The caller left; a second time does nothing."""
+        if not self.gone and not self.ended:
+            self.gone = True
+            self._wake()
+            if self.on_hangup is not None:
+                self.on_hangup()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    # --- the request ------------------------------------------------------------------------
 
     async def json_body(self, limit_bytes: int) -> bytes:
         """Read the body of a request that has to be JSON.
 
         Raises:
             WrongMediaType: it says that it is something else.
-            InputError: it is not what its headers say.
+            InputError: it is not packed as its headers say.
             BodyTooLarge: it is larger than `limit_bytes`, compressed or not.
             SlowRequest: it did not arrive in time.
             Hangup: the caller left.
         """
-        kind = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        headers = self.headers
+        kind = headers.get("content-type", "")
         if kind != "application/json":
-            raise WrongMediaType(
-                f"content-type: found {kind[:80] or 'nothing'!r}; write application/json",
-                param="content-type",
-            )
-        length = self.headers.get("content-length", "0")
-        if not (length.isascii() and length.isdigit()):
-            raise InputError(
-                f"content-length: found {length[:40]!r}; write the number of bytes",
-                param="content-length",
-            )
-        if len(length) > _LONGEST_NUMBER or int(length) > limit_bytes:
+            kind = kind.partition(";")[0].strip().lower()
+            if kind != "application/json":
+                raise WrongMediaType(
+                    f"content-type: found {kind[:80] or 'nothing'!r}; write application/json",
+                    param="content-type",
+                )
+        if int(headers.get("content-length", "0")) > limit_bytes:  # httptools takes digits only
             raise _too_large(limit_bytes)
-        try:
-            async with asyncio.timeout(_BODY_TIMEOUT_S):
-                body = await self._body(limit_bytes)
-        except TimeoutError:
-            raise SlowRequest(f"the body did not arrive within {_BODY_TIMEOUT_S:g} s") from None
-        encoding = self.headers.get("content-encoding", "identity").strip().lower()
+        if not self._arrived:
+            await self._arrive(limit_bytes)
+        if self._size > limit_bytes:
+            raise _too_large(limit_bytes)
+        body = b"".join(self._pieces)
+        self._pieces.clear()
+        encoding = headers.get("content-encoding", "identity").strip().lower()
         return body if encoding == "identity" else _decompressed(body, encoding, limit_bytes)
 
-    async def _body(self, limit_bytes: int) -> bytes:
-        event = await self.receive()
-        if event["type"] == "http.request" and not event.get("more_body"):
-            whole: bytes = event.get("body", b"")
-            if len(whole) > limit_bytes:
-                raise _too_large(limit_bytes)
-            return whole
-        pieces, size = [], 0
-        while True:
-            if event["type"] != "http.request":
-                raise Hangup
-            piece = event.get("body", b"")
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit_bytes:
-                raise _too_large(limit_bytes)
-            if not event.get("more_body"):
-                return b"".join(pieces)
-            event = await self.receive()
+    async def _arrive(self, limit_bytes: int) -> None:
+        """Wait for the whole body, or for more than the limit."""
+        if self.headers.get("expect", "").lower() == "100-continue":
+            self._wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._wanted = True
+        self._wire.read_on(wanted=True)
+        try:
+            async with asyncio.timeout(_BODY_TIMEOUT_S):
+                while not self._arrived and self._size <= limit_bytes:
+                    if self.gone:
+                        raise Hangup
+                    self._waiter = asyncio.get_running_loop().create_future()
+                    await self._waiter
+        except TimeoutError:
+            raise SlowRequest(f"the body did not arrive within {_BODY_TIMEOUT_S:g} s") from None
 
-    async def begin(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
-        """Send the head of the answer."""
+    # --- the answer -------------------------------------------------------------------------
+
+    def begin(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
+        """Prepare an answer that comes in pieces; its head leaves with the first of them."""
         self.started = True
-        encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        await self.send({"type": "http.response.start", "status": status, "headers": encoded})
+        self._chunked = self.keep_alive
+        how = [("transfer-encoding", "chunked")] if self._chunked else []
+        self._head = self._head_of(status, [*headers, *how])
 
-    async def write(self, body: bytes, *, more: bool) -> None:
-        """Send a piece of the body."""
-        await self.send({"type": "http.response.body", "body": body, "more_body": more})
+    async def write(self, piece: bytes, *, more: bool) -> None:
+        """Send a piece of the body; without `more` it is the last."""
+        data = b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked and piece else piece
+        if self.method == "HEAD":
+            data = b""
+        elif self._chunked and not more:
+            data += b"0\r\n\r\n"
+        if self._head:
+            data, self._head = self._head + data, b""
+        if data:
+            self._wire.send(data)
+        if not more:
+            self.ended = True
+            self._wire.done(self)
+        await self._wire.drained()
 
     async def answer(
-        self, status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()
+        self,
+        status: int,
+        body: bytes,
+        headers: Iterable[tuple[str, str]] = (),
+        *,
+        kind: str = "application/json",
     ) -> None:
-        """Send a whole JSON answer."""
-        length = ("content-length", str(len(body)))
-        await self.begin(status, [("content-type", "application/json"), length, *headers])
-        await self.write(b"" if self.method == "HEAD" else body, more=False)
+        """Send a whole answer, in one piece."""
+        self.started = True
+        about = [("content-type", kind), ("content-length", str(len(body)))]
+        self._head = self._head_of(status, [*about, *headers])
+        await self.write(body, more=False)
+
+    def _head_of(self, status: int, headers: list[tuple[str, str]]) -> bytes:
+        if not self.keep_alive:
+            headers.append(("connection", "close"))
+        lines = [f"{name}: {value}\r\n" for name, value in headers]
+        head = "".join([_STATUS_LINES[status], *lines, "\r\n"])
+        if head.count("\n") != len(headers) + 2 or head.count("\r") != len(headers) + 2:
+            raise ValueError("a header of the answer holds a line end")
+        return head.encode("latin-1")
 
 
 def _decompressed(body: bytes, encoding: str, limit_bytes: int) -> bytes:

@@ -6,6 +6,7 @@ long a look-up takes says nothing about any key.
 
 from __future__ import annotations
 
+import copy
 import hmac
 import os
 import secrets
@@ -52,11 +53,21 @@ class KeyRing:
     def __init__(self, secret: bytes, admin_key: str, keys: Iterable[Key]) -> None:
         # One secret, one derived key for each purpose (HKDF's expand step, RFC 5869).
         self._pepper = hmac.digest(secret, b"trunkline key digests\x01", "sha256")
-        self._holders = {self._digest(admin_key): Holder(ADMIN)}
+        self._admin = self._digest(admin_key)
+        self._hold(keys)
+
+    def _hold(self, keys: Iterable[Key]) -> None:
+        self._holders = {self._admin: Holder(ADMIN)}
         for key in keys:
             digest = self._digest(key.secret.reveal())
             self._holders[digest] = Holder(key.name, frozenset(key.models))
         self._remembered: dict[str, Holder] = {}
+
+    def renewed(self, keys: Iterable[Key]) -> KeyRing:
+        """Return a ring with the same administrator and secret and with other keys."""
+        ring = copy.copy(self)
+        ring._hold(keys)
+        return ring
 
     def holder(self, headers: Mapping[str, str]) -> Holder:
         """Return who shows a key in `Authorization: Bearer`, `x-api-key` or `api-key`.

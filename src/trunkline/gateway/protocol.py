@@ -1,86 +1,259 @@
-"""uvicorn's HTTP connection, with the limits it leaves out and errors as JSON.
+"""One caller's connection: HTTP/1.1 read by httptools, with the limits that a public door needs.
 
-One object per connection; nothing here runs for a request whose head comes in one piece, except a
-counter.
+uvicorn owns the listening socket, starts and drains; this class stands in the place of its HTTP
+protocol and hands each `Request` to the gateway without a framework in between.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
 
 from trunkline import dialects
 from trunkline.errors import InputError
+from trunkline.gateway.http import Head, Request
 from trunkline.gateway.relay import refusal
+
+if TYPE_CHECKING:
+    import uvicorn
+    from uvicorn.server import ServerState
+
+    from trunkline.gateway.app import Gateway
 
 HEAD_BYTES = 64 * 1024
 HEAD_S = 30.0
+IDLE_S = 75.0
 STALLED_S = 60.0
 
 
-class Connection(HttpToolsProtocol):
+class Connection(asyncio.Protocol):
     """Closes on who sends a head too large or too slowly, and on who does not read its answer."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._gateway = cast("Gateway", config.app)  # not what uvicorn wraps around it
+        self._connections: set[Any] = server_state.connections
+        self._tasks: set[asyncio.Task[None]] = server_state.tasks
+        self._loop = _loop or asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self.peer = ""
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._request: Request | None = None
+        """The one being answered."""
+        self._arriving: Request | None = None
+        """The one whose body comes in."""
+        self._pipeline: deque[Request] = deque()
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._head_bytes = 0
+        self._head_open = False
+        self._since_s = 0.0
+        """Since when a head is awaited."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._full: asyncio.Future[None] | None = None
+        """Pending while the caller does not read what waits for it."""
+        self._stalled: asyncio.TimerHandle | None = None
+        self._last = False
+        """No request is taken after the one being answered."""
+
+    # --- asyncio ----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Expect the first request."""
-        super().connection_made(transport)
-        self._head_bytes = 0
-        self._head_open = False
-        self._stalled: asyncio.TimerHandle | None = None
-        self._late: asyncio.TimerHandle | None = self.loop.call_later(HEAD_S, transport.close)
+        self._transport = transport
+        self.peer = (transport.get_extra_info("peername") or ("",))[0]
+        self._connections.add(self)
+        self._await_head(HEAD_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of the timers."""
-        self._on_time()
+        """Let go of everything that belongs to the caller."""
+        self._connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
         self.resume_writing()
-        super().connection_lost(exc)
+        self._pipeline.clear()
+        for request in (self._request, self._arriving):
+            if request is not None:
+                request.hang_up()
 
     def data_received(self, data: bytes) -> None:
-        """Count what has come of a head since the piece in which it began."""
+        """Parse; count what has come of a head since the piece in which it began."""
+        if self._last and self._arriving is None:
+            return
         self._head_bytes += len(data)
-        super().data_received(data)
-        if self._head_open and not self.transport.is_closing():
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Nothing here speaks another protocol: answer in this one, then hang up.
+            self._last = True
+            self.on_message_complete()
+        except httptools.HttpParserError:
+            self._refuse("this is not valid HTTP")
+            return
+        if self._head_open:
             if self._head_bytes > HEAD_BYTES:
-                self.send_400_response(f"the headers are larger than {HEAD_BYTES} bytes")
-            elif self._late is None:
-                self._late = self.loop.call_later(HEAD_S, self.transport.close)
-
-    def on_message_begin(self) -> None:
-        """Start to count."""
-        super().on_message_begin()
-        self._head_bytes = 0
-        self._head_open = True
-
-    def on_headers_complete(self) -> None:
-        """Stop to count."""
-        self._head_open = False
-        self._on_time()
-        super().on_headers_complete()
+                self._refuse(f"the headers are larger than {HEAD_BYTES} bytes")
+            elif self._head_bytes == len(data):  # its first piece
+                self._await_head(HEAD_S)
 
     def pause_writing(self) -> None:
         """Give the caller some time to read what waits for it."""
-        super().pause_writing()
-        self._stalled = self.loop.call_later(STALLED_S, self.transport.abort)
+        self._full = self._loop.create_future()
+        self._stalled = self._loop.call_later(STALLED_S, self._transport.abort)
 
     def resume_writing(self) -> None:
-        """The caller has read."""
+        """The caller has read, or is gone."""
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
-        super().resume_writing()
+        if self._full is not None:
+            self._full.set_result(None)
+            self._full = None
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, and hang up."""
-        body, _ = refusal(dialects.load("openai_chat"), InputError(msg))
-        head = (
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    # --- httptools --------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._url, self._headers = b"", {}
+        self._head_bytes = 0
+        self._head_open = True
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; what repeats is joined (RFC 9110, section 5.3)."""
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        said = self._headers.get(key)
+        self._headers[key] = text if said is None else f"{said}, {text}"
+
+    def on_headers_complete(self) -> None:
+        """Answer the request, or let it wait for the one before it."""
+        self._head_open = False
+        parser = self._parser
+        url = httptools.parse_url(self._url)
+        path = url.path.decode("ascii")
+        head = Head(
+            parser.get_method().decode("ascii"),
+            unquote(path) if "%" in path else path,
+            url.query or b"",
+            self._headers,
+            parser.get_http_version() == "1.1" and parser.should_keep_alive(),
         )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
+        request = self._arriving = Request(head, self)
+        if self._request is None:
+            self._answer(request)
+        else:
+            self._pipeline.append(request)
+            self._transport.pause_reading()
 
-    def _on_time(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        if self._arriving is not None:
+            self._arriving.feed(body)
+
+    def on_message_complete(self) -> None:
+        """A request is whole."""
+        if self._arriving is not None:
+            self._arriving.feed_end()
+            self._arriving = None
+
+    # --- for requests: see `http.Wire` --------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Write `data`."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    async def drained(self) -> None:
+        """Wait until the caller has read enough."""
+        if self._full is not None:
+            await asyncio.shield(self._full)
+
+    def read_on(self, *, wanted: bool) -> None:
+        """Read, or do not."""
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def done(self, request: Request) -> None:
+        """Go on with the next request, if there may be one."""
+        if not request.keep_alive or self._last:
+            self._transport.close()
+            return
+        self._request = None
+        self._since_s = self._loop.time()
+        if self._pipeline:
+            self._answer(self._pipeline.popleft())
+        if not self._pipeline:
+            self._transport.resume_reading()
+
+    # --- for uvicorn --------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """Take no more requests; the one being answered is."""
+        self._last = True
+        if self._request is None:
+            self._transport.close()
+        elif not self._request.started:
+            self._request.keep_alive = False
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _answer(self, request: Request) -> None:
+        self._request = request
+        if self._last:
+            request.keep_alive = False
+        task = self._loop.create_task(self._run(request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, request: Request) -> None:
+        try:
+            await self._gateway.respond(request)
+        finally:
+            if not request.ended:  # what the caller has of it must not look complete
+                self._transport.close()
+
+    def _await_head(self, limit_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._since_s = self._loop.time()
+        self._timer = self._loop.call_later(limit_s, self._look)
+
+    def _look(self) -> None:
+        """Hang up on who has been silent for too long; else look again."""
+        left_s = IDLE_S
+        if self._request is None or self._head_open:
+            limit_s = HEAD_S if self._head_open or not self._url else IDLE_S
+            left_s = self._since_s + limit_s - self._loop.time()
+            if left_s <= 0:
+                self._transport.close()
+                return
+        self._timer = self._loop.call_later(left_s, self._look)
+
+    def _refuse(self, why: str) -> None:
+        """Hang up on what is not HTTP, once what was asked before it is answered."""
+        if self._request is not None and self._arriving is None:
+            self._last = True
+            return
+        if self._request is None and not self._transport.is_closing():
+            body, _ = refusal(dialects.load("openai_chat"), InputError(why))
+            head = (
+                "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
+                f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            )
+            self._transport.write(head.encode() + body)
+        self._transport.close()

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 
 from msgspec.structs import replace
 
 from trunkline.accounting.price import format_usd
 from trunkline.client import Trunkline
 from trunkline.dialects import Dialect, Writer
-from trunkline.errors import AllProvidersUnavailable, InputError, ProviderError, TrunklineError
-from trunkline.gateway.http import Receive, Request
+from trunkline.errors import (
+    AllProvidersUnavailable,
+    InputError,
+    Overloaded,
+    ProviderError,
+    TrunklineError,
+)
+from trunkline.gateway.http import Request
 from trunkline.gateway.keys import Holder
+from trunkline.gateway.pulse import Pulse
+from trunkline.gateway.surfaces.family import family_of
 from trunkline.reply import Reply
 from trunkline.types import Call, Chat, Cost, Principal, Prompt, Trail
 
-_LASTING_S = 0.05
-"""A request that takes longer gets a watcher for its caller leaving."""
+STOPPING = Overloaded("the gateway is about to stop", retry_after_s=1.0)
 _UNKNOWN = Cost(None, "unknown")
 _STREAM_HEADERS = [
     ("content-type", "text/event-stream; charset=utf-8"),
@@ -34,15 +42,17 @@ async def relay(
     """Answer a chat request in its own dialect, whole or as a stream."""
     body = await request.json_body(limit_bytes)
     call = _call(dialect.read(body, request.headers), request, holder)
-    watch = Watch(request.receive)
+    watch = Watch()
+    request.on_hangup = watch.leave
     try:
         reply = await line(call)
         watch.reply = reply
         async with reply:
-            writer = dialect.write(call, reply.deployment.dialect)
+            writer = dialect.write(reply.call or call, reply.deployment.dialect)
             headers = _headers(reply, dialect)
             if call.stream:
-                await _stream(request, reply, writer, headers)
+                pulse = Pulse(request, family_of(dialect.NAME).ping, line.clock)
+                await _stream(request, reply, writer, headers, pulse)
             else:
                 await _whole(request, reply, writer, headers)
     except asyncio.CancelledError:
@@ -52,7 +62,7 @@ async def relay(
         if not watch.gone:
             raise
     finally:
-        watch.stop()
+        request.on_hangup = None
 
 
 async def _whole(
@@ -66,44 +76,43 @@ async def _whole(
 
 
 async def _stream(
-    request: Request, reply: Reply, writer: Writer, headers: list[tuple[str, str]]
+    request: Request,
+    reply: Reply,
+    writer: Writer,
+    headers: list[tuple[str, str]],
+    pulse: Pulse,
 ) -> None:
-    await request.begin(200, [*_STREAM_HEADERS, *headers])
     try:
+        request.begin(200, [*_STREAM_HEADERS, *headers])
         async for frame in reply:
             if piece := writer.frame(frame):
+                pulse.silent = False
                 await request.write(piece, more=True)
         last = writer.end(_cost(reply))
     except TrunklineError as error:
         last = writer.error(error)  # the head is out: an error event is all that can be said
+    except asyncio.CancelledError:
+        await request.write(writer.error(STOPPING), more=False)
+        raise
+    finally:
+        pulse.stop()
     await request.write(last, more=False)
 
 
 class Watch:
-    """Notices that the caller left, and ends what is done for it.
+    """Ends what is done for a caller who leaves."""
 
-    The watcher task starts only when the request lasts; a short one costs a timer.
-    """
-
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self) -> None:
         self.reply: Reply | None = None
         self.gone = False
-        self._receive = receive
         self._main = asyncio.current_task()
         self._cancelled = False
-        self._task: asyncio.Task[None] | None = None
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_LASTING_S, self._start, loop)
 
-    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._task = loop.create_task(self._run())
-
-    async def _run(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    def leave(self) -> None:
+        """The caller left."""
         self.gone = True
         if self.reply is not None:
-            await self.reply.aclose()
+            self.reply.abandon()
         elif self._main is not None:
             self._cancelled = True
             self._main.cancel()
@@ -112,17 +121,12 @@ class Watch:
         """Whether the cancellation was ours alone; it is taken back then."""
         return self._cancelled and self._main is not None and self._main.uncancel() == 0
 
-    def stop(self) -> None:
-        """Watch no longer."""
-        self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-
 
 def refusal(dialect: Dialect, error: TrunklineError) -> tuple[bytes, list[tuple[str, str]]]:
     """Return the body and headers that say `error` in a dialect."""
-    nothing = Chat(model="", body=Prompt(messages=()))
-    headers = []
+    id_ = error.call_id or f"req_{secrets.token_hex(12)}"
+    nothing = Chat(id=id_, model="", body=Prompt(messages=()))
+    headers = [(family_of(dialect.NAME).id_header, id_)]
     if error.call_id is not None:
         headers.append(("x-trunkline-call-id", error.call_id))
     if error.retry_after_s is not None:
@@ -147,11 +151,13 @@ def _call(chat: Chat, request: Request, holder: Holder) -> Call:
                 param="x-trunkline-timeout-ms",
             )
         timeout_s = int(text) / 1000
-    tags = (tag.strip() for tag in headers.get("x-trunkline-tags", "").split(","))
+    tags: tuple[str, ...] = ()
+    if (text := headers.get("x-trunkline-tags")) is not None:
+        tags = tuple(tag for part in text.split(",") if (tag := part.strip()))
     return replace(
         chat,
         principal=Principal(key_id=holder.name),
-        tags=tuple(tag for tag in tags if tag),
+        tags=tags,
         run=headers.get("x-trunkline-run"),
         timeout_s=timeout_s,
         trail=Trail(),
@@ -169,7 +175,9 @@ def _headers(reply: Reply, dialect: Dialect) -> list[tuple[str, str]]:
     ]
     if reply.deployment.dialect == dialect.NAME:
         headers += [(name, reply.headers[name]) for name in _MEANINGFUL if name in reply.headers]
-    return [(name, value) for name, value in headers if value.isascii() and value.isprintable()]
+    told = {name: value for name, value in headers if value.isascii() and value.isprintable()}
+    told.setdefault(family_of(dialect.NAME).id_header, call.id)
+    return list(told.items())
 
 
 def _cost(reply: Reply) -> Cost:

@@ -75,6 +75,11 @@ class Health:
         tried = [c for name, c in tuple(self._circuits.items()) if name.startswith(f"{provider}/")]
         return bool(tried) and all((c.open_until_s or 0.0) > now_s for c in tried)
 
+    def open_circuits(self) -> tuple[str, ...]:
+        """Return the deployments that are left alone now."""
+        now_s = self.clock.monotonic_s()
+        return tuple(n for n, c in self._circuits.items() if (c.open_until_s or 0.0) > now_s)
+
 
 def breaker(health: Health) -> Layer:
     """Refuse attempts at a resting deployment; learn from every outcome.

@@ -19,7 +19,9 @@ class Slots:
     """The slots of one deployment on one loop, handed over in the order of asking."""
 
     def __init__(self, size: int) -> None:
+        self.size = size
         self.free = size
+        """Below 0 while more are taken than a new configuration allows."""
         self._waiting: OrderedDict[asyncio.Future[None], None] = OrderedDict()
 
     async def take(self, clock: Clock, name: str) -> None:
@@ -52,19 +54,45 @@ class Slots:
 
     def give(self) -> None:
         """Give a slot back: to the next that waits, else to whoever comes."""
-        while self._waiting:
+        self.free += 1
+        self._hand_over()
+
+    def resize(self, size: int) -> None:
+        """Have so many slots from now on; nobody who has one loses it."""
+        self.free += size - self.size
+        self.size = size
+        self._hand_over()
+
+    def _hand_over(self) -> None:
+        while self._waiting and self.free > 0:
             turn, _ = self._waiting.popitem(last=False)
             if not turn.done():
+                self.free -= 1
                 turn.set_result(None)
-                return
-        self.free += 1
 
 
-def concurrency(clock: Clock) -> Layer:
+class Parallel:
+    """The slots of all deployments; lives longer than any one stack."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Slots]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def slots(self, deployment: str, size: int) -> Slots:
+        """Return the deployment's slots on the running loop: `size` of them from now on."""
+        here = self._loops.setdefault(asyncio.get_running_loop(), {})
+        slots = here.get(deployment)
+        if slots is None:
+            slots = here[deployment] = Slots(size)
+        if slots.size != size:  # a new configuration may say otherwise
+            slots.resize(size)
+        return slots
+
+
+def concurrency(parallel: Parallel) -> Layer:
     """Hold one of the deployment's `max_parallel` slots from before the send to the reply's end."""
-    loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Slots]] = (
-        weakref.WeakKeyDictionary()
-    )
 
     def layer(inner: Service) -> Service:
         async def service(call: Call) -> Reply:
@@ -73,9 +101,8 @@ def concurrency(clock: Clock) -> Layer:
             size = target.limits.max_parallel
             if size is None:
                 return await inner(call)
-            here = loops.setdefault(asyncio.get_running_loop(), {})
-            slots = here.setdefault(target.name, Slots(size))
-            await slots.take(clock, target.name)
+            slots = parallel.slots(target.name, size)
+            await slots.take(parallel.clock, target.name)
             try:
                 reply = await inner(call)
             except BaseException:

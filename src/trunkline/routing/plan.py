@@ -18,7 +18,7 @@ from trunkline.clock import Clock, SystemClock
 from trunkline.config import Config, Provider
 from trunkline.config.node import near
 from trunkline.errors import InputError, ModelNotFound
-from trunkline.types import Call, Deployment
+from trunkline.types import Call, Deployment, Wire
 
 _MINUTE_NS = 60_000_000_000
 _CACHED_PLANS = 4096
@@ -42,7 +42,7 @@ class Planner:
         self._config = config
         self._now_ns = (clock or SystemClock()).now_ns
         self._minute = -1
-        self._plans: dict[tuple[str | None, str], tuple[Candidate, ...]] = {}
+        self._plans: dict[tuple[str | None, str, str | None], tuple[Candidate, ...]] = {}
 
     def plan(self, call: Call) -> tuple[Candidate, ...]:
         """Return whom to ask, best first; there is at least one.
@@ -55,18 +55,24 @@ class Planner:
         if (minute := now_ns // _MINUTE_NS) != self._minute or len(self._plans) >= _CACHED_PLANS:
             self._plans.clear()
             self._minute = minute
-        key = (call.provider, call.model)
+        spoken = call.body.dialect if isinstance(call.body, Wire) else None
+        key = (call.provider, call.model, spoken)
         plan = self._plans.get(key)
         if plan is None:
             plan = self._plans[key] = tuple(
-                Candidate(self._priced(candidate.deployment, now_ns), candidate.note)
+                Candidate(self._aimed(candidate.deployment, spoken, now_ns), candidate.note)
                 for candidate in self._candidates(call.provider, call.model)
             )
         return plan
 
-    def _priced(self, deployment: Deployment, now_ns: int) -> Deployment:
-        provider = self._config.providers[deployment.provider]
-        return replace(deployment, price=provider.price(deployment.model, now_ns))
+    def _aimed(self, deployment: Deployment, spoken: str | None, now_ns: int) -> Deployment:
+        """Return a deployment at its present price, to be asked in the caller's way if it can."""
+        provider, model = self._config.providers[deployment.provider], deployment.model
+        return replace(
+            deployment,
+            dialect=provider.dialect(model, spoken),
+            price=provider.price(model, now_ns),
+        )
 
     def _candidates(self, provider_name: str | None, model: str) -> Iterator[Candidate]:
         config = self._config

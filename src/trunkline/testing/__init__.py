@@ -26,6 +26,8 @@ from trunkline.testing.bodies import (
     chat_usage,
     message_answer,
     message_events,
+    text_answer,
+    text_chunks,
 )
 from trunkline.testing.clock import ManualClock, ManualTimer
 from trunkline.testing.upstream import FakeUpstream, Request, answer_hello
@@ -53,4 +55,6 @@ __all__ = [
     "message_events",
     "replay",
     "reset",
+    "text_answer",
+    "text_chunks",
 ]

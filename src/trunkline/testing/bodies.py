@@ -71,6 +71,31 @@ def chat_chunks(
     return chunks
 
 
+def text_answer(
+    text: str = "Hello.", *, usage: Mapping[str, Any] | None = None, **choice: object
+) -> dict[str, Any]:
+    """Return a whole text completion; `choice` holds further fields of its one choice.
+
+    Source: https://platform.openai.com/docs/api-reference/completions/object (2026-11-20)
+    """
+    said = {"index": 0, "text": text, "logprobs": None, "finish_reason": "stop"} | choice
+    common = _COMMON | {"id": "cmpl-fake", "object": "text_completion"}
+    return {**common, "choices": [said], "usage": chat_usage(10, 5) if usage is None else usage}
+
+
+def text_chunks(
+    text: str = "Hello.", *, usage: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Return the chunks of a text completion: each word, finish, and usage where it is given."""
+    chunks = [text_answer(word, finish_reason=None) for word in re.findall(r"\S+\s*|\s+", text)]
+    chunks.append(text_answer(""))
+    for chunk in chunks:
+        del chunk["usage"]
+    if usage is not None:
+        chunks.append(chunks[-1] | {"choices": [], "usage": usage})
+    return chunks
+
+
 def message_answer(text: str = "Hello.", **fields: object) -> dict[str, Any]:
     """Return a whole answer as Anthropic's Messages API gives it; `fields` replace its own.
 

@@ -26,6 +26,8 @@ from trunkline.testing.bodies import (
     chat_usage,
     message_answer,
     message_events,
+    text_answer,
+    text_chunks,
 )
 
 _LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -58,10 +60,11 @@ def answer_hello(request: Request) -> Answer:
     if request.path.endswith("/messages"):
         stream = wanted.get("stream")
         return Sse(message_events(), done=False) if stream else Json(message_answer())
+    text = request.path.endswith("/completions") and "/chat/" not in request.path
     if not wanted.get("stream"):
-        return Json(chat_answer())
+        return Json(text_answer() if text else chat_answer())
     usage = chat_usage(10, 5) if (wanted.get("stream_options") or {}).get("include_usage") else None
-    return Sse(chat_chunks(usage=usage))
+    return Sse(text_chunks(usage=usage) if text else chat_chunks(usage=usage))
 
 
 class FakeUpstream:

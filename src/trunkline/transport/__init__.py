@@ -4,8 +4,9 @@
 up to the first frame that means something before it returns. So a provider that fails, also in
 the first frame under a 200, fails by an exception while another attempt may still be made.
 
-Read on: `port` (what is asked of an HTTP library), `source` (frames of a body), `sse` (framing),
-`watch` (time-outs), `pools` (one client per loop), `aiohttp_client` (the library).
+Read on: `port` (what is asked of an HTTP client), `source` (frames of a body), `sse` (framing),
+`watch` (time-outs), `pools` (one client per loop), `http1_client` (kept connections), `http1` (one
+connection and its exchanges), `aiohttp_client` (what is behind a proxy).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Transport:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._pools = Pools(_make_client)
+        self._pools = Pools(self._make_client)
 
     async def send(self, call: Call) -> Reply:
         """Send `call` to `call.target` and return its answer once it has begun.
@@ -70,6 +71,11 @@ class Transport:
     async def close(self) -> None:
         """Close the connections of the running loop. Other loops close theirs as they end."""
         await self._pools.close()
+
+    def _make_client(self) -> HttpClient:
+        from trunkline.transport.http1_client import Http1Client
+
+        return Http1Client(self._clock)
 
 
 async def _start(client: HttpClient, outgoing: Outgoing, watch: Watch) -> Exchange:
@@ -128,9 +134,3 @@ async def _refusal(exchange: Exchange, watch: Watch, dialect: Dialect) -> Provid
     except ProviderError:
         body = b""  # the status says enough
     return dialect.decode_error(status, exchange.headers, body)
-
-
-def _make_client() -> HttpClient:
-    from trunkline.transport.aiohttp_client import AiohttpClient
-
-    return AiohttpClient()

@@ -6,17 +6,17 @@ from __future__ import annotations
 
 import os
 import ssl
+import sys
 from base64 import b64encode
 from contextlib import suppress
 from functools import lru_cache
-from urllib.request import getproxies, proxy_bypass
-
-from yarl import URL
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from trunkline.errors import ConfigError
 from trunkline.observability.redact import scrub
 from trunkline.types import Outgoing
 
+_PORTS = {"http": 80, "https": 443}
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "transfer-encoding"})
 """Headers no dialect and no configuration may set."""
 
@@ -24,7 +24,7 @@ _OURS = frozenset({"accept-encoding", "connection", "content-length", "transfer-
 class Address:
     """Where requests to one URL go, by the environment as it was when it was first used."""
 
-    __slots__ = ("headers", "host", "proxy", "target", "trust", "url")
+    __slots__ = ("headers", "host", "hostname", "port", "proxy", "target", "trust")
 
     def __init__(self, text: str) -> None:
         """Read the URL and the environment.
@@ -33,29 +33,32 @@ class Address:
             ConfigError: nothing can be sent there.
         """
         try:
-            self.url = url = URL(text, encoded=True)
-            if url.scheme not in {"http", "https"} or not url.host:
-                raise ValueError("it needs a scheme, http or https, and a host")
-            self.proxy = proxy = _proxy(url)
-            secure = "https" in {url.scheme, proxy.scheme if proxy else ""}
+            url = urlsplit(text)
+            self.hostname, self.port = _place(url)
+            """Without the brackets of IPv6."""
+            self.proxy = _proxy(url, self.port)
+            """The URL of the proxy that the environment names."""
+            proxy = urlsplit(self.proxy or "")
+            secure = "https" in {url.scheme, proxy.scheme}
             files = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
             self.trust = _trust(*files) if secure else None
+            self.target = _target(url)
+            """As it stands in the request line."""
         except (ValueError, OSError) as error:
             raise ConfigError(f"cannot use the URL {scrub(text, 200)!r}: {error}") from error
-        self.host = url.host_port_subcomponent or ""
-        self.target = url.raw_path_qs
-        """As it stands in the request line."""
+        host = f"[{self.hostname}]" if ":" in self.hostname else self.hostname
+        self.host = host if self.port == _PORTS[url.scheme] else f"{host}:{self.port}"
         self.headers = {
             "host": self.host,
             "accept-encoding": "identity",  # a compressed stream arrives in lumps
             "user-agent": "trunkline",
         }
         """What every request there begins with."""
-        if url.user:
+        if url.username:
             self.headers["authorization"] = _basic(url)
-        if proxy is not None and url.scheme == "http":
-            self.target = str(url.with_user(None).with_fragment(None))
-            if proxy.user:
+        if self.proxy and url.scheme == "http":
+            self.target = f"http://{self.host}{self.target}"
+            if proxy.username:
                 self.headers["proxy-authorization"] = _basic(proxy)
 
     def head(self, outgoing: Outgoing) -> bytes:
@@ -81,27 +84,47 @@ class Address:
         )
 
 
-def _basic(url: URL) -> str:
-    return "Basic " + b64encode(f"{url.user}:{url.password or ''}".encode()).decode()
+def _place(url: SplitResult) -> tuple[str, int]:
+    if url.scheme not in _PORTS or not url.hostname:
+        raise ValueError("it needs a scheme, http or https, and a host")
+    name = url.hostname
+    return name if name.isascii() else name.encode("idna").decode(), url.port or _PORTS[url.scheme]
 
 
-def _proxy(url: URL) -> URL | None:
+def _target(url: SplitResult) -> str:
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
+    if not (target.isascii() and target.isprintable()) or " " in target:
+        raise ValueError("its path holds a character that has to be percent-encoded")
+    return target
+
+
+def _basic(url: SplitResult) -> str:
+    pair = f"{unquote(url.username or '')}:{unquote(url.password or '')}"
+    return "Basic " + b64encode(pair.encode()).decode()
+
+
+def _proxy(url: SplitResult, port: int) -> str | None:
     """Return the proxy that the environment names for `url`, as other tools understand it."""
+    if sys.platform == "linux" and not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None  # spares the import of what is large and would not find one either
+    from urllib.request import getproxies, proxy_bypass
+
     proxies = getproxies()
     named = proxies.get(url.scheme) or proxies.get("all")
-    if not named or proxy_bypass(f"{url.host}:{url.port}"):
+    if not named or proxy_bypass(f"{url.hostname}:{port}"):
         return None
-    proxy = URL(named if "://" in named else f"http://{named}")
-    if proxy.scheme not in {"http", "https"}:
-        raise ValueError(f"its proxy is {proxy.scheme}://, only http:// and https:// can be used")
-    return proxy
+    named = named if "://" in named else f"http://{named}"
+    scheme = urlsplit(named).scheme
+    if scheme not in _PORTS:
+        raise ValueError(f"its proxy is {scheme}://, only http:// and https:// can be used")
+    return named
 
 
 @lru_cache(maxsize=8)
 def _trust(cert_file: str | None, cert_dir: str | None) -> ssl.SSLContext:
     """Return the certificates to trust; the arguments are what OpenSSL takes from the environment.
 
-    aiohttp's own context is as old as its import and misses what was set since.
+    Not made once for all: what is set after the import counts too.
     """
     for path in filter(None, (cert_file, cert_dir)):
         os.stat(path)  # OpenSSL would trust nobody, and not say why

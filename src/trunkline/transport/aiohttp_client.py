@@ -1,4 +1,4 @@
-"""The HTTP client on aiohttp: its connector (pool, DNS, TLS, proxies) and its response parser.
+"""The HTTP client for addresses behind a proxy, on aiohttp: its connector and its response parser.
 
 aiohttp's `ClientSession` is left out on purpose. It cannot say whether a request that failed was
 sent, and it costs 35 us of CPU per call more; what it adds (redirects, cookies, netrc) is what a
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import lru_cache, partial
-from typing import Any, cast
+from typing import cast
 from weakref import WeakSet
 
 from aiohttp import (
@@ -29,6 +29,7 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import EofStream
+from yarl import URL
 
 from trunkline.errors import (
     BadAnswer,
@@ -40,6 +41,7 @@ from trunkline.errors import (
 )
 from trunkline.observability.redact import scrub
 from trunkline.transport.address import Address
+from trunkline.transport.sockets import abandon
 from trunkline.types import Outgoing
 
 KEEP_ALIVE_S = 55.0
@@ -74,8 +76,9 @@ class _RoutedAddress(Address):
 
     def __init__(self, text: str, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(text)
+        url, proxy = URL(text, encoded=True), URL(self.proxy) if self.proxy else None
         trust = True if self.trust is None else self.trust
-        self.route = Route("POST", self.url, loop=loop, proxy=self.proxy, ssl=trust)
+        self.route = Route("POST", url, loop=loop, proxy=proxy, ssl=trust)
         """Only its place and its trust are used; nothing is sent from it."""
 
 
@@ -278,18 +281,8 @@ def _connect_failed(error: Exception, host: str) -> ProviderError:
 
 
 def _abandon(handler: _Handler) -> None:
-    """Close the socket of a transport whose loop cannot do it any more; nothing is sent.
-
-    asyncio has no public way: such a transport cannot close itself, and warns when it is collected.
-    """
-    transport: Any = handler.transport
-    handler.transport = None
-    if (tls := getattr(transport, "_ssl_protocol", None)) is not None:
-        transport._closed = True
-        transport = tls._transport
-    if (sock := getattr(transport, "_sock", None)) is not None:
-        sock.close()
-        transport._sock = None
+    transport, handler.transport = handler.transport, None
+    abandon(transport)
 
 
 @lru_cache(maxsize=256)

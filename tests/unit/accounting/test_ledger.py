@@ -13,7 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from trunkline.accounting.ledger import Account, Held, Ledger
+from trunkline.accounting.account import Account
+from trunkline.accounting.ledger import Held, Ledger
 from trunkline.config import BudgetRule
 from trunkline.errors import BudgetExhausted, BudgetHeld, LocalRefusal, PriceUnknown, RecordError
 from trunkline.testing import ManualClock

@@ -15,6 +15,7 @@ from trunkline.client.stack import State, layers
 from trunkline.config import BudgetRule, Config, Provider
 from trunkline.errors import ConnectionLost, DeadlineExceeded, UpstreamRateLimited
 from trunkline.layers.breaker import Health
+from trunkline.layers.concurrency import Parallel
 from trunkline.layers.ratelimit import Limiter
 from trunkline.observability.log import EventLog
 from trunkline.routing.plan import Planner
@@ -80,6 +81,7 @@ class House:
             estimates=estimates,
             health=self.health,
             limiter=Limiter(estimates, self.clock),
+            parallel=Parallel(self.clock),
         )
         self.inner = Inner(*story, turns=2)
         self.service: Service = stack(layers(Planner(CONFIG, self.clock), state), self.inner)

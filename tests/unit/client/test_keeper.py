@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from trunkline.client.keeper import Keeper
+from trunkline.client.keeper import Job, Keeper
 
 PACE_S = 0.002
 
@@ -48,7 +48,7 @@ def test_nothing_runs_before_there_is_work() -> None:
     """A keeper that was never touched has no thread."""
     before = keepers()
     work = Work()
-    keeper = Keeper(((PACE_S, work),))
+    keeper = Keeper((Job(PACE_S, work),))
     assert keepers() == before
     keeper.stop()
     assert work.runs == 0
@@ -57,7 +57,7 @@ def test_nothing_runs_before_there_is_work() -> None:
 def test_jobs_run_after_a_touch_and_then_no_more() -> None:
     """Each touch makes each job run; without one the thread sleeps."""
     fast, slow = Work(), Work()
-    keeper = Keeper(((PACE_S, fast), (PACE_S * 5, slow)))
+    keeper = Keeper((Job(PACE_S, fast), Job(PACE_S * 5, slow)))
     for _ in range(2):
         keeper.touch()
         fast.wait()
@@ -68,10 +68,29 @@ def test_jobs_run_after_a_touch_and_then_no_more() -> None:
     keeper.stop()
 
 
+def test_a_patient_job_waits_for_a_lull() -> None:
+    """Touched all the time, it does not run; left alone, it does; its patience has an end."""
+    fast, patient = Work(), Work()
+    keeper = Keeper((Job(PACE_S, fast), Job(PACE_S, patient, patience_s=60.0)))
+    fast.then = keeper.touch
+    keeper.touch()
+    for _ in range(10):
+        fast.wait()
+    assert patient.runs == 0
+    fast.then = lambda: None
+    patient.wait()
+    keeper.stop()
+    short = Keeper((Job(PACE_S, fast), Job(PACE_S, patient, patience_s=PACE_S * 3)))
+    fast.then = short.touch
+    short.touch()
+    patient.wait()
+    short.stop()
+
+
 def test_a_job_keeps_its_pace() -> None:
     """Touched all the time, a slow job still runs seldom."""
     fast, slow = Work(), Work()
-    keeper = Keeper(((PACE_S, fast), (60.0, slow)))
+    keeper = Keeper((Job(PACE_S, fast), Job(60.0, slow)))
     for _ in range(10):
         keeper.touch()
         fast.wait()
@@ -83,7 +102,7 @@ def test_work_that_comes_while_a_job_runs_is_not_forgotten() -> None:
     """A touch in the middle of a job means another run after it."""
     keeper: Keeper
     work = Work(lambda: keeper.touch() if work.runs == 1 else None)
-    keeper = Keeper(((PACE_S, work),))
+    keeper = Keeper((Job(PACE_S, work),))
     keeper.touch()
     work.wait()
     work.wait()
@@ -99,7 +118,7 @@ def test_a_failing_job_does_not_stop_the_others(caplog: pytest.LogCaptureFixture
         raise OSError("the disk is full")
 
     bad, good = Work(fail), Work()
-    keeper = Keeper(((PACE_S, bad), (PACE_S, good)))
+    keeper = Keeper((Job(PACE_S, bad), Job(PACE_S, good)))
     for _ in range(2):
         keeper.touch()
         bad.wait()
@@ -113,7 +132,7 @@ def test_touching_from_many_threads_makes_one_thread() -> None:
     """However many calls begin at once."""
     before = keepers()
     work = Work()
-    keeper = Keeper(((PACE_S, work),))
+    keeper = Keeper((Job(PACE_S, work),))
     barrier = threading.Barrier(8)
 
     def touch() -> None:
@@ -134,7 +153,7 @@ def test_stop_ends_the_thread_and_touch_does_not_bring_it_back() -> None:
     """Also from a job, which cannot wait for itself."""
     before = keepers()
     work = Work()
-    keeper = Keeper(((PACE_S, work),))
+    keeper = Keeper((Job(PACE_S, work),))
     keeper.touch()
     work.wait()
     keeper.stop()
@@ -143,7 +162,7 @@ def test_stop_ends_the_thread_and_touch_does_not_bring_it_back() -> None:
     assert keepers() == before
 
     last = Work()
-    ending = Keeper(((PACE_S, last),))
+    ending = Keeper((Job(PACE_S, last),))
     last.then = ending.stop
     ending.touch()
     last.wait()
@@ -154,7 +173,7 @@ def test_the_thread_of_a_dropped_keeper_ends() -> None:
     """A sleeping thread keeps nothing alive and does not sleep for ever."""
     before = keepers()
     work = Work()
-    keeper = Keeper(((PACE_S, work),))
+    keeper = Keeper((Job(PACE_S, work),))
     keeper.touch()
     work.wait()
     (thread,) = (thread for thread in keepers() if thread not in before)
@@ -169,7 +188,7 @@ def test_the_thread_of_a_dropped_keeper_ends() -> None:
 def test_a_forked_child_gets_a_thread_of_its_own(awake: bool) -> None:
     """The parent's thread is not there; the first touch in the child starts one."""
     work = Work()
-    keeper = Keeper(((PACE_S, work),))
+    keeper = Keeper((Job(PACE_S, work),))
     keeper.touch()
     work.wait()
     time.sleep(PACE_S * 5)
@@ -187,7 +206,7 @@ def test_a_forked_child_gets_a_thread_of_its_own(awake: bool) -> None:
 def test_a_thread_that_cannot_be_started_breaks_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """As at the exit of the interpreter; a later touch tries again."""
     work = Work()
-    keeper = Keeper(((PACE_S, work),))
+    keeper = Keeper((Job(PACE_S, work),))
 
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

@@ -8,6 +8,7 @@ from trunkline.accounting.ledger import Ledger
 from trunkline.client.stack import State, layers
 from trunkline.config import Config
 from trunkline.layers.breaker import Health
+from trunkline.layers.concurrency import Parallel
 from trunkline.layers.ratelimit import Limiter
 from trunkline.observability.log import EventLog
 from trunkline.routing.plan import Planner
@@ -26,6 +27,7 @@ def test_the_order_of_the_layers() -> None:
         estimates=estimates,
         health=Health(clock),
         limiter=Limiter(estimates, clock),
+        parallel=Parallel(clock),
     )
     planner = Planner(Config(data_dir=Path("data"), source="test"), clock)
     assert describe(layers(planner, state)) == [

@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from tests.unit.gateway.asgi import ADMIN_KEY, Talk, ask, piece, scope
+from tests.unit.gateway.talk import ADMIN_KEY, Talk, ask, head
 from trunkline import Trunkline
+from trunkline.config import Config, from_mapping
 from trunkline.errors import (
     AllProvidersUnavailable,
+    ConfigError,
     ConnectFailed,
     Overloaded,
     RecordError,
@@ -25,6 +28,7 @@ from trunkline.types import Call
 CHAT = "/v1/chat/completions"
 MESSAGES = "/v1/messages"
 HELLO = [{"role": "user", "content": "Hello!"}]
+OLD, NEW = "sk-old-0123456789", "sk-new-0123456789"
 
 
 def asked(path: str, **more: Any) -> bytes:
@@ -125,7 +129,7 @@ async def test_origins_that_are_not(gateway: Gateway, origin: str) -> None:
         ("GET", CHAT, 405),
         ("OPTIONS", CHAT, 405),
         ("GET", "/v1", 404),
-        ("GET", "", 404),
+        ("GET", "/", 404),
         ("GET", "/v1/v1/models", 404),
         ("OPTIONS", "*", 404),
         ("GET", "/chat/completionsx", 404),
@@ -255,27 +259,44 @@ async def test_an_error_in_mid_stream(gateway: Gateway, path: str) -> None:
 async def test_a_fault_of_ours_in_mid_stream(
     gateway: Gateway, path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No second head, no end: the server is told to cut the connection."""
+    """No second head, no end: the connection is cut."""
 
     def broken(*_: Any) -> Any:
         raise ValueError("a bug")
 
     monkeypatch.setattr(relay, "_cost", broken)
-    talk = Talk(piece(asked(path, stream=True)))
-    with pytest.raises(TrunklineError, match="internal error"):
-        await gateway(scope("POST", path), talk.receive, talk.send)
+    talk = Talk(gateway)
+    body = asked(path, stream=True)
+    talk.send(head("POST", path, length=len(body)) + body)
+    await talk.over()
+    assert talk.wire.closing
     assert not talk.answer().ended
     assert "a bug" in caplog.text
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-async def test_a_caller_who_leaves(gateway: Gateway, stream: bool, line: Trunkline) -> None:
+async def test_a_caller_who_leaves(
+    gateway: Gateway, stream: bool, line: Trunkline, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The call ends long before its answer would; it is journaled as abandoned."""
+    begun: list[bool] = []
+    real = relay._headers
+
+    def spy(reply: Any, dialect: Any) -> list[tuple[str, str]]:
+        begun.append(True)
+        return real(reply, dialect)
+
+    monkeypatch.setattr(relay, "_headers", spy)
     words = [{"role": "user", "content": "/demo tokens 1000\n/demo slow 0.05"}]
-    talk = Talk(piece(asked(CHAT, messages=words, stream=stream)))
-    asyncio.get_running_loop().call_later(0.2, talk.leave)
-    await asyncio.wait_for(gateway(scope("POST", CHAT), talk.receive, talk.send), 5)
-    assert [event["type"] for event in talk.sent[:1]] == ["http.response.start"] * stream
+    body = asked(CHAT, messages=words, stream=stream)
+    talk = Talk(gateway)
+    talk.send(head("POST", CHAT, length=len(body)) + body)
+    while not begun:  # noqa: ASYNC110 - nobody tells of a reply that has begun
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.01)
+    talk.leave()
+    await talk.over()
+    assert bool(talk.wire.written) == stream
     line.flush()
     assert [row.call.outcome for row in line.store.calls(5)] == ["abandoned"]
 
@@ -294,7 +315,9 @@ async def test_headers_that_cannot_be_sent(
 
     monkeypatch.setattr(relay, "_headers", spy)
     assert (await ask(gateway, CHAT, asked(CHAT))).status == 200
-    assert {"x-request-id", "openai-version"}.isdisjoint(dict(sent[0]))
+    headers = dict(sent[0])
+    assert "openai-version" not in headers
+    assert headers["x-request-id"] == headers["x-trunkline-call-id"]
 
 
 @pytest.mark.parametrize(
@@ -305,6 +328,64 @@ async def test_a_timeout_that_is_none(gateway: Gateway, value: str) -> None:
     answer = await ask(gateway, CHAT, asked(CHAT), {"x-trunkline-timeout-ms": value})
     assert answer.status == 400
     assert shaped(CHAT, answer.body)["param"] == "x-trunkline-timeout-ms"
+
+
+def settings(*keys: str, **server: Any) -> Config:
+    """Make a configuration with these keys."""
+    named = [{"name": key, "key": key} for key in keys]
+    said = {"providers": {"demo": {}}, "keys": named, "server": server}
+    return from_mapping({"llm_service": said}, os.environ)
+
+
+async def test_a_reload(gateway: Gateway) -> None:
+    """Keys, hosts and the limit are new; what is listened on stays ours, as does the admin key."""
+    gateway.reload(settings(OLD, hosts=["old.example"]))
+    kept: dict[str, str | None] = {"x-api-key": OLD, "authorization": None}
+    assert (await ask(gateway, CHAT, asked(CHAT), kept)).status == 200
+    gateway.reload(settings(NEW, hosts=["new.example"], max_body_mb=2))
+    assert (await ask(gateway, CHAT, asked(CHAT), kept)).status == 401
+    new: dict[str, str | None] = {"x-api-key": NEW, "authorization": None}
+    assert (await ask(gateway, CHAT, asked(CHAT, extra="x" * 2**20), new)).status == 200
+    for host, status in {"new.example": 200, "box.lan": 200, "old.example": 403}.items():
+        answer = await ask(gateway, "/v1/models", method="GET", headers={"host": host})
+        assert answer.status == status
+
+
+async def test_a_reload_that_fails_changes_nothing(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the line refuses is not taken by half."""
+    gateway.reload(settings(OLD, hosts=["old.example"]))
+    monkeypatch.setenv("TRUNKLINE_DATA", "elsewhere")
+    with pytest.raises(ConfigError, match="TRUNKLINE_DATA"):
+        gateway.reload(settings(NEW, hosts=["new.example"]))
+    for key, host, status in [
+        (OLD, "old.example", 200),
+        (NEW, "old.example", 401),
+        (OLD, "new.example", 403),
+    ]:
+        shown: dict[str, str | None] = {"x-api-key": key, "authorization": None, "host": host}
+        assert (await ask(gateway, CHAT, asked(CHAT), shown)).status == status
+
+
+async def test_a_stream_goes_on_over_a_reload(gateway: Gateway, line: Trunkline) -> None:
+    """Though its key went meanwhile."""
+    gateway.reload(settings(OLD))
+    words = [{"role": "user", "content": "/demo tokens 5\n/demo slow 0.02"}]
+    body = asked(CHAT, messages=words, stream=True)
+    talk = Talk(gateway)
+    shown: dict[str, str | None] = {"x-api-key": OLD, "authorization": None}
+    talk.send(head("POST", CHAT, shown, length=len(body)) + body)
+    while not talk.wire.written:  # noqa: ASYNC110 - nobody tells of a piece
+        await asyncio.sleep(0.001)
+    gateway.reload(settings(NEW))
+    assert talk.tasks
+    await talk.over()
+    assert talk.answer().ended
+    assert b"[DONE]" in talk.answer().body
+    line.flush()
+    [row] = line.store.calls(5)
+    assert (row.call.outcome, row.call.key_id) == ("complete", OLD)
 
 
 async def test_it_lives_and_ends(gateway: Gateway, line: Trunkline) -> None:

@@ -156,6 +156,17 @@ def test_remembered_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(ring._remembered) <= 3
 
 
+def test_a_renewed_ring(ring: KeyRing) -> None:
+    """Other keys, the same administrator; a key that went is refused, remembered or not."""
+    ring.holder({"x-api-key": CI})
+    new = ring.renewed([Key(name="new", secret=Secret(f"{CI}-new"))])
+    assert new.holder({"x-api-key": f"{CI}-new"}).name == "new"
+    assert new.holder({"x-api-key": ADMIN}).admin
+    with pytest.raises(Unauthorized):
+        new.holder({"x-api-key": CI})
+    assert ring.holder({"x-api-key": CI}).name == "ci"
+
+
 def test_models_a_key_may_ask_for(ring: KeyRing) -> None:
     """A list allows what is on it; none allows all."""
     ci = ring.holder({"x-api-key": CI})

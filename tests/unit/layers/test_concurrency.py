@@ -8,7 +8,7 @@ import pytest
 from tests.scripted import SILENCE
 from tests.unit.layers.double import ENDS, STREAM, WHOLE, Inner, ask, limited, live, settle
 from trunkline.errors import Overloaded
-from trunkline.layers.concurrency import Slots, concurrency
+from trunkline.layers.concurrency import Parallel, Slots, concurrency
 from trunkline.reply import Reply
 from trunkline.testing import ManualClock
 from trunkline.types import Call
@@ -22,7 +22,7 @@ def request(max_parallel: int | None = 1) -> Call:
 async def test_no_more_than_max_parallel_run_at_once() -> None:
     """The third of two waits until one of them is over."""
     inner = Inner(STREAM)
-    service = concurrency(ManualClock())(inner)
+    service = concurrency(Parallel(ManualClock()))(inner)
     tasks = [asyncio.ensure_future(service(request(2))) for _ in range(3)]
     await settle()
     assert [task.done() for task in tasks] == [True, True, False]
@@ -57,7 +57,7 @@ async def test_those_who_wait_are_served_in_their_order() -> None:
 async def test_a_slot_comes_back_however_a_call_ends(how: str) -> None:
     """The next caller gets it at once."""
     inner, clock = Inner(ENDS[how][0], WHOLE), ManualClock()
-    service = concurrency(clock)(inner)
+    service = concurrency(Parallel(clock))(inner)
     await live(service, request(), how)
     await (await service(request())).message()
     assert clock.pending == 0
@@ -67,7 +67,7 @@ async def test_a_slot_comes_back_however_a_call_ends(how: str) -> None:
 async def test_a_slot_is_not_lost_with_one_who_waited(how: str) -> None:
     """A waiter that is cancelled, even as it gets the slot, passes it on."""
     inner, clock = Inner(STREAM), ManualClock()
-    service = concurrency(clock)(inner)
+    service = concurrency(Parallel(clock))(inner)
     first = await service(request())
     waiter, next_one = (asyncio.ensure_future(service(request())) for _ in range(2))
     await settle()
@@ -91,7 +91,7 @@ async def test_a_slot_is_not_lost_with_one_who_waited(how: str) -> None:
 async def test_nobody_waits_for_ever() -> None:
     """After 30 s the wait is an `Overloaded`, which another deployment may mend."""
     inner, clock = Inner(STREAM), ManualClock()
-    service = concurrency(clock)(inner)
+    service = concurrency(Parallel(clock))(inner)
     first = await service(request())
     waiter = asyncio.ensure_future(service(request()))
     await settle()
@@ -109,7 +109,7 @@ async def test_nobody_waits_for_ever() -> None:
 async def test_the_slot_and_the_end_of_patience_at_one_instant(order: str) -> None:
     """Whichever comes first counts, and no slot is lost."""
     inner, clock = Inner(STREAM), ManualClock()
-    service = concurrency(clock)(inner)
+    service = concurrency(Parallel(clock))(inner)
     first = await service(request())
     waiter = asyncio.ensure_future(service(request()))
     await settle()
@@ -141,10 +141,32 @@ async def test_those_who_gave_up_are_forgotten() -> None:
     assert not slots._waiting
 
 
+async def test_a_new_limit_counts_those_who_have_a_slot() -> None:
+    """A reloaded configuration gives more to those who wait, or fewer once some are given back."""
+    inner = Inner(STREAM)
+    parallel = Parallel(ManualClock())
+    service = concurrency(parallel)(inner)
+    first = await service(request(1))
+    waiter = asyncio.ensure_future(service(request(1)))
+    await settle()
+    third = asyncio.ensure_future(concurrency(parallel)(inner)(request(2)))
+    await settle()
+    assert (waiter.done(), third.done()) == (True, False)
+    last = asyncio.ensure_future(concurrency(parallel)(inner)(request(1)))
+    await settle()
+    await first.aclose()
+    await settle()
+    assert not third.done()
+    await (await waiter).aclose()
+    await (await third).aclose()
+    await (await last).aclose()
+    assert len(inner.calls) == 4
+
+
 async def test_without_a_limit_nobody_waits() -> None:
     """`max_parallel` absent means as many as come."""
     inner = Inner(STREAM)
-    service = concurrency(ManualClock())(inner)
+    service = concurrency(Parallel(ManualClock()))(inner)
     replies = await asyncio.gather(*(service(request(None)) for _ in range(20)))
     for reply in replies:
         await reply.aclose()
@@ -152,7 +174,7 @@ async def test_without_a_limit_nobody_waits() -> None:
 
 def test_each_loop_has_slots_of_its_own() -> None:
     """A slot that died with its loop does not hold up the next one."""
-    service = concurrency(ManualClock())(Inner(SILENCE, WHOLE))
+    service = concurrency(Parallel(ManualClock()))(Inner(SILENCE, WHOLE))
 
     async def leave() -> None:
         task = asyncio.ensure_future(service(request()))

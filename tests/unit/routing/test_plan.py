@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.config.seeds import FIVE_FALLBACKS, FIVE_GROUPS
+from trunkline import dialects
 from trunkline.config import Config, from_mapping, from_model_list, load
 from trunkline.errors import InputError, ModelNotFound, TrunklineError
 from trunkline.routing.plan import Planner
-from trunkline.types import Chat, Prompt
+from trunkline.types import Chat, Prompt, Wire
 
 PROVIDERS: dict[str, Any] = {
     "openai": {"api_key": "k", "models": ["gpt-4o", "gpt-4"]},
@@ -57,6 +58,30 @@ def test_alias_comes_before_group_and_leads_on() -> None:
     )
     assert names(built, "best") == ["ollama/llama2"]
     assert names(built, "gpt-4") == ["anthropic/claude-opus"]
+
+
+def test_who_has_text_completions_is_asked_for_them() -> None:
+    """By the model's name, and only for a caller who speaks so; plans for others do not mix."""
+    provider = {"api_key": "k", "base_url": "http://x/v1"}
+    providers = {**PROVIDERS, "vllm": {}, "own": {**provider, "type": "openai_compatible"}}
+    groups = {"all": {"deployments": ["vllm/org/base", "anthropic/claude-opus"]}}
+    planner = Planner(config(providers=providers, groups=groups))
+    text = dialects.load("openai_text").read(b'{"prompt": "Hi"}').body
+    chat = dialects.load("openai_chat").read(b'{"messages": [{"role": "system"}]}').body
+
+    def asked(model: str, body: Wire | Prompt) -> list[str]:
+        return [c.deployment.dialect for c in planner.plan(Chat(model=model, body=body))]
+
+    for model in ("gpt-3.5-turbo-instruct", "davinci-002", "ft:babbage-002:me::1"):
+        assert asked(f"openai/{model}", text) == ["openai_text"]
+    for model in ("openai/gpt-4o", "openai/ft:gpt-4o:me::1", "openrouter/x"):
+        assert asked(model, text) == ["openai_chat"]
+    assert asked("own/anything", text) == ["openai_text"]
+    for _ in range(2):
+        assert asked("all", text) == ["openai_text", "anthropic"]
+        assert (
+            asked("all", chat) == asked("all", Prompt(messages=())) == ["openai_chat", "anthropic"]
+        )
 
 
 def test_group_comes_before_provider_and_model() -> None:

@@ -59,7 +59,7 @@ def decode_frame(raw: bytes, memo: Memo) -> Frame:
 
 def _has_words(raw: bytes) -> bool:
     """Whether a delta plainly carries text; empty strings and other spellings are looked at."""
-    for opening in (b'"content":"', b'"reasoning_content":"', b'"reasoning":"'):
+    for opening in (b'"content":"', b'"reasoning_content":"', b'"reasoning":"', b'"text":"'):
         at = raw.find(opening)
         if at >= 0 and raw[at + len(opening)] != 0x22:
             return True
@@ -81,6 +81,8 @@ def _decode_now(raw: bytes, memo: Memo) -> Frame:
     data = payload if told_plainly else load_answer(payload)
     if error := error_in_answer(data, event=name):
         raise error
+    if data is None:  # llama.cpp begins so when it answers several prompts; SDKs stumble over it
+        return Frame(b"", 0, events=())
     if not isinstance(data, dict):
         raise BadAnswer(f"an event of the provider's stream is no object: {excerpt(payload)}")
     events = understood(events_of(data, memo), payload)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec.json import encode as dump
 
-from trunkline.dialects.openai_chat.chunks import Head, finish_of, thought_of
+from trunkline.dialects.openai_chat.chunks import Head, finish_of, sources_of, thought_of
 from trunkline.dialects.openai_chat.details import joined
 from trunkline.dialects.openai_chat.usage import spelled
 from trunkline.fold import Fold
@@ -19,6 +19,7 @@ from trunkline.types import (
     Message,
     Refusal,
     Started,
+    Text,
     Thinking,
     ThinkingDelta,
     Usage,
@@ -26,9 +27,23 @@ from trunkline.types import (
 )
 
 Json = dict[str, Any]
+_CUT = Finish(reason="unknown")
 
 
-def body_of(frames: Sequence[Frame], head: Head, cost: Cost | None) -> bytes:
+def choice_of(number: int, message: Message, finish: Finish) -> Json:
+    """Spell one choice."""
+    said = _message(message)
+    logprobs = said.pop("logprobs", None)
+    return {"index": number, "message": said, "logprobs": logprobs, **finish_of(finish)}
+
+
+def body_of(
+    frames: Sequence[Frame],
+    head: Head,
+    cost: Cost | None,
+    kind: str = "chat.completion",
+    spell: Callable[[int, Message, Finish], Json] = choice_of,
+) -> bytes:
     """Return the whole answer; `cost` only if it was asked for."""
     folds: dict[int, Fold] = {0: Fold()}
     finishes: dict[int, Finish] = {}
@@ -44,24 +59,17 @@ def body_of(frames: Sequence[Frame], head: Head, cost: Cost | None) -> bytes:
                 finishes[event.choice] = event
     body: Json = {
         "id": head.id,
-        "object": "chat.completion",
+        "object": kind,
         "created": head.created_s,
         "model": head.model,
         "choices": [
-            _choice(number, folds[number].message(), finishes.get(number))
+            spell(number, folds[number].message(), finishes.get(number, _CUT))
             for number in sorted(folds)
         ],
     }
     if usage is not None:
         body["usage"] = spelled(usage, cost)
     return dump(body)
-
-
-def _choice(number: int, message: Message, finish: Finish | None) -> Json:
-    said = _message(message)
-    logprobs = said.pop("logprobs", None)
-    ended = finish_of(finish or Finish(choice=number, reason="unknown"))
-    return {"index": number, "message": said, "logprobs": logprobs, **ended}
 
 
 def _message(message: Message) -> Json:
@@ -72,8 +80,11 @@ def _message(message: Message) -> Json:
         "content": text or (None if message.tool_calls or refusal else ""),
         "refusal": refusal or None,
     }
+    sources: list[Json] = []
     for block, part in enumerate(message.parts):
-        if isinstance(part, Thinking):
+        if isinstance(part, Text):
+            sources += sources_of(part.extra, len(sources))
+        elif isinstance(part, Thinking):
             _think(said, part, block)
         elif isinstance(part, Audio):
             said["audio"] = {
@@ -96,6 +107,8 @@ def _message(message: Message) -> Json:
     ]
     if calls:
         said["tool_calls"] = calls
+    if sources:
+        said["citations"] = sources
     if "reasoning_details" in message.extra:
         said["reasoning_details"] = joined(message.extra["reasoning_details"])
     return message.extra | said

@@ -42,10 +42,10 @@ class Head(Struct):
     created_s: int
 
     @classmethod
-    def of(cls, chat: Chat) -> Head:
+    def of(cls, chat: Chat, id_prefix: str) -> Head:
         """Return what is known before the provider said its own id and model."""
         return cls(
-            id=f"chatcmpl-{chat.id}",
+            id=f"{id_prefix}-{chat.id}",
             model=chat.target.model if chat.target else chat.model,
             created_s=chat.trail.started_ns // 1_000_000_000 if chat.trail else 0,
         )
@@ -56,19 +56,21 @@ class Head(Struct):
         self.model = event.model or self.model
 
 
-def finish_of(event: Finish) -> Json:
+def finish_of(event: Finish, known: frozenset[str] = _FINISHES) -> Json:
     """Return the finish fields of a choice.
 
     Clients know four reasons. Whatever is none of them (an error, a pause, an unknown word) was no
     proper end, so it is called `length`, never `stop`; the provider's word stands beside it.
     """
-    if event.reason in _FINISHES:
+    if event.reason in known:
         return {"finish_reason": event.reason}
     return {"finish_reason": "length", "native_finish_reason": event.raw or event.reason}
 
 
 class Chunks:
     """Turns the events of one answer into the bytes of its stream."""
+
+    KIND = b"chat.completion.chunk"
 
     def __init__(self, head: Head, *, usage_asked: bool) -> None:
         self._head = head
@@ -77,6 +79,7 @@ class Chunks:
         self._opening = b""
         self._roles: set[int] = set()
         self._calls: set[tuple[int, int]] = set()
+        self._sources = 0
 
     def of(self, events: Iterable[Event]) -> bytes:
         """Return the chunks for the events of one frame; may be empty.
@@ -114,16 +117,18 @@ class Chunks:
     def _open(self) -> bytes:
         if not self._opening:
             head = self._head
-            self._opening = (
-                b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,'
-                b'"choices":[' % (dump(head.id), head.created_s, dump(head.model))
+            self._opening = b'data: {"id":%b,"object":"%b","created":%d,"model":%b,"choices":[' % (
+                dump(head.id),
+                self.KIND,
+                head.created_s,
+                dump(head.model),
             )
         return self._opening
 
     def _said(self, event: Event) -> tuple[Json, Json]:
         """Return what an event adds to the delta, and what stands beside the delta."""
         if isinstance(event, TextDelta):
-            return {"content": event.text} | event.extra, {}
+            return self._words(event), {}
         if isinstance(event, ThinkingDelta):
             return thought_of(event), {}
         if isinstance(event, ToolCallDelta):
@@ -138,6 +143,14 @@ class Chunks:
         assert isinstance(event, Extra)
         fields = dict(event.fields)
         return fields, {"logprobs": fields.pop("logprobs")} if "logprobs" in fields else {}
+
+    def _words(self, event: TextDelta) -> Json:
+        """Return words and their sources, numbered: by `index` SDKs put a list together."""
+        said: Json = {"content": event.text} if event.text else {}
+        if sources := sources_of(event.extra, self._sources):
+            self._sources += len(sources)
+            said["citations"] = sources
+        return said
 
     def _call(self, event: ToolCallDelta) -> Json:
         text = "input" if event.kind == "custom" else "arguments"
@@ -163,6 +176,13 @@ class Chunks:
         fields = {"index": choice, "delta": delta, "logprobs": None, "finish_reason": None}
         usage = b',"usage":null' if self._usage_asked else b""
         return b"%b%b%b]%b}\n\n" % (first, self._open(), dump(fields | beside), usage)
+
+
+def sources_of(extra: Json, first: int) -> list[Json]:
+    """Return what a text says of its sources, as `citations` numbered from `first`."""
+    cited = extra.get("citations")
+    sources = [one for one in cited if isinstance(one, dict)] if isinstance(cited, list) else []
+    return [{"index": number, **one} for number, one in enumerate(sources, first)]
 
 
 def thought_of(event: ThinkingDelta) -> Json:

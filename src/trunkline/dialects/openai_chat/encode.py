@@ -31,22 +31,18 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     if isinstance(chat.body, Wire) and chat.body.dialect == "openai_chat":
         fields = _relayed(chat.body)
     else:
-        foreign = isinstance(chat.body, Wire)
+        # Text completions are the same family: their options have the same names here.
+        foreign = isinstance(chat.body, Wire) and chat.body.dialect != "openai_text"
         back = "reasoning_content_back" in deployment.quirks
         fields = Builder(foreign=foreign, reasoning_back=back).fields(chat.prompt)
-    fields["model"] = deployment.model
-    fields.pop("stream", None)
-    options = fields.pop("stream_options", None)
-    if chat.stream:
-        asked = _OBJECT.decode(dump(options)) if options is not None else {}
-        fields |= {"stream": True, "stream_options": asked | {"include_usage": _TRUE}}
+    address(fields, chat, deployment)
     dropped = _apply_quirks(fields, deployment)
     if foreign:
         dropped += [name for name in chat.prompt.extra if name not in fields]
         dropped += [tool.name for tool in chat.prompt.tools if tool.kind not in TOOL_KINDS]
     return Outgoing(
-        url=_url(deployment.base_url),
-        headers=_headers(chat, deployment),
+        url=url(deployment.base_url, "/chat/completions"),
+        headers=headers(chat, deployment),
         body=dump(fields),
         dropped=tuple(dropped),
     )
@@ -93,21 +89,32 @@ def _drop_reasoning(fields: Json) -> None:
         ]
 
 
-def _url(base_url: str) -> str:
+def address(fields: Json, chat: Chat, deployment: Deployment) -> None:
+    """Name the model and say how the answer shall come; usage is always asked for."""
+    fields["model"] = deployment.model
+    fields.pop("stream", None)
+    options = fields.pop("stream_options", None)
+    if chat.stream:
+        asked = _OBJECT.decode(dump(options)) if options is not None else {}
+        fields |= {"stream": True, "stream_options": asked | {"include_usage": _TRUE}}
+
+
+def url(base_url: str, path: str) -> str:
+    """Return where `path` is below a base URL, whose query is kept."""
     base, mark, query = base_url.partition("?")
-    return f"{base.rstrip('/')}/chat/completions{mark}{query}"
+    return f"{base.rstrip('/')}{path}{mark}{query}"
 
 
-def _headers(chat: Chat, deployment: Deployment) -> dict[str, str]:
-    headers = {
+def headers(chat: Chat, deployment: Deployment) -> dict[str, str]:
+    """Return the headers of a request: what is sent and taken, the key, the configured ones."""
+    fields = {
         "content-type": "application/json",
         "accept": "text/event-stream" if chat.stream else "application/json",
     }
     if deployment.api_key is not None:
         key = deployment.api_key.reveal()
         if "api_key_header" in deployment.quirks:
-            headers["api-key"] = key
+            fields["api-key"] = key
         else:
-            headers["authorization"] = f"Bearer {key}"
-    headers |= {name.lower(): value for name, value in deployment.headers}
-    return headers
+            fields["authorization"] = f"Bearer {key}"
+    return fields | {name.lower(): value for name, value in deployment.headers}

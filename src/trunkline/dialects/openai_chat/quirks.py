@@ -7,6 +7,7 @@ top-level options and the reasoning fields of old assistant messages; everything
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -149,11 +150,15 @@ QUIRKS: dict[str, Quirk] = {
 
 def applying(deployment: Deployment) -> tuple[Quirk, ...]:
     """Return the quirks that hold for this deployment and its model."""
-    model = deployment.model.rpartition("/")[2]
+    return _applying(deployment.quirks, deployment.model.rpartition("/")[2])
+
+
+@lru_cache(maxsize=1024)
+def _applying(names: frozenset[str], model: str) -> tuple[Quirk, ...]:
     return tuple(
         quirk
         for name, quirk in QUIRKS.items()
-        if name in deployment.quirks
+        if name in names
         and (not quirk.models or model.startswith(quirk.models))
         and not model.startswith(quirk.not_models)
     )

@@ -44,26 +44,33 @@ class _Format(Struct):
 
 
 _Count = Annotated[int, Meta(ge=1)]
-_Check = tuple[Decoder[Any], str]
-_NUMBER: _Check = (Decoder(float), "a number")
-_COUNT: _Check = (Decoder(_Count), "a whole number of at least 1")
-_STRING: _Check = (Decoder(str), "a string")
-_BOOL: _Check = (Decoder(bool), "true or false")
-_OBJECT: _Check = (Decoder(dict[str, Raw]), "an object")
-_CHECKS: dict[str, _Check] = {
+Check = tuple[Decoder[Any], str]
+"""What a field is decoded as, and what to write there."""
+_NUMBER: Check = (Decoder(float), "a number")
+COUNT: Check = (Decoder(_Count), "a whole number of at least 1")
+WHOLE: Check = (Decoder(int), "a whole number")
+STRING: Check = (Decoder(str), "a string")
+BOOL: Check = (Decoder(bool), "true or false")
+_OBJECT: Check = (Decoder(dict[str, Raw]), "an object")
+COMMON: dict[str, Check] = {
     "model": (Decoder(str), "the name of a model as a string"),
-    "stream": _BOOL,
+    "stream": BOOL,
     "stream_options": _OBJECT,
     "temperature": _NUMBER,
     "top_p": _NUMBER,
-    "top_k": (Decoder(int), "a whole number"),
+    "top_k": WHOLE,
     "presence_penalty": _NUMBER,
     "frequency_penalty": _NUMBER,
-    "max_tokens": _COUNT,
-    "max_completion_tokens": _COUNT,
-    "n": _COUNT,
-    "seed": (Decoder(int), "a whole number"),
+    "n": COUNT,
+    "seed": WHOLE,
     "stop": (Decoder(str | list[str]), "a string or a list of strings"),
+    "user": STRING,
+}
+"""Fields that chat and text completions share."""
+_CHECKS: dict[str, Check] = {
+    **COMMON,
+    "max_tokens": COUNT,
+    "max_completion_tokens": COUNT,
     "tools": (Decoder(list[_Tool]), 'a list of {"type": "function", "function": {"name": ...}}'),
     "tool_choice": (
         Decoder(str | dict[str, Raw]),
@@ -71,12 +78,11 @@ _CHECKS: dict[str, _Check] = {
     ),
     "function_call": (Decoder(str | dict[str, Raw]), '"auto", "none" or {"name": ...}'),
     "functions": (Decoder(list[_Function]), 'a list of {"name": ...}'),
-    "parallel_tool_calls": _BOOL,
+    "parallel_tool_calls": BOOL,
     "response_format": (Decoder(_Format), 'an object such as {"type": "json_object"}'),
-    "reasoning_effort": _STRING,
-    "logprobs": _BOOL,
-    "top_logprobs": (Decoder(int), "a whole number"),
-    "user": _STRING,
+    "reasoning_effort": STRING,
+    "logprobs": BOOL,
+    "top_logprobs": WHOLE,
 }
 _HINTS = {
     "role": "system, developer, user, assistant or tool",
@@ -103,18 +109,7 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
     Raises:
         InputError: with `param` naming the field that is wrong, and what to write instead.
     """
-    try:
-        if not body.isascii():
-            body.decode()
-        fields = _FIELDS.decode(body)
-    except ValidationError as error:
-        raise InputError(f"the request body must be a JSON object: {error}") from None
-    except BROKEN as error:
-        raise InputError(f"the request body is not valid JSON: {error}") from None
-    fields = {name: raw for name, raw in fields.items() if bytes(raw) != b"null"}
-    values = {
-        name: _check(name, raw, *_CHECKS[name]) for name, raw in fields.items() if name in _CHECKS
-    }
+    fields, values = checked(body, _CHECKS)
     count, needs = _check_messages(fields)
     for index, tool in enumerate(values.get("tools", ())):
         if tool.type == "function" and tool.function is None:
@@ -142,6 +137,28 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
             end_user=values.get("user"),
         ),
     )
+
+
+def checked(body: bytes, checks: Mapping[str, Check]) -> tuple[dict[str, Raw], dict[str, Any]]:
+    """Take a JSON object apart: its fields as they came, and the values of those in `checks`.
+
+    A null counts as a field that is not there.
+
+    Raises:
+        InputError: with `param` naming the field that is wrong, and what to write instead.
+    """
+    try:
+        if not body.isascii():
+            body.decode()
+        fields = _FIELDS.decode(body)
+    except ValidationError as error:
+        raise InputError(f"the request body must be a JSON object: {error}") from None
+    except BROKEN as error:
+        raise InputError(f"the request body is not valid JSON: {error}") from None
+    fields = {name: raw for name, raw in fields.items() if bytes(raw) != b"null"}
+    return fields, {
+        name: _check(name, raw, *checks[name]) for name, raw in fields.items() if name in checks
+    }
 
 
 def _check(name: str, raw: Raw, decoder: Decoder[Any], hint: str) -> Any:

@@ -20,10 +20,15 @@ from trunkline.types import Cost, Usage
 
 Json = Mapping[str, Any]
 _NONE: Json = {}
+_TOTALS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 
 
 def usage_of(wire: Json, quirks: frozenset[str]) -> Usage:
     """Normalise a `usage` object; missing, null and malformed numbers count as not said."""
+    if _is_plain(wire):
+        return Usage(
+            prompt_tokens=wire["prompt_tokens"], completion_tokens=wire["completion_tokens"]
+        )
     prompt, completion = _count(wire, "prompt_tokens"), _count(wire, "completion_tokens")
     total = _count(wire, "total_tokens")
     given, made = _object(wire, "prompt_tokens_details"), _object(wire, "completion_tokens_details")
@@ -51,6 +56,21 @@ def usage_of(wire: Json, quirks: frozenset[str]) -> Usage:
         audio_input_tokens=min(heard, prompt),
         audio_output_tokens=min(spoken, completion),
         reported_cost_nusd=_cost_nusd(wire),
+    )
+
+
+def _is_plain(wire: Json) -> bool:
+    """Whether there is nothing in it but two counts and their sum, as in most answers."""
+    said = 0
+    for name, value in wire.items():
+        if name in _TOTALS:
+            if value.__class__ is not int or value < 0:
+                return False
+            said += 1
+        elif any(value.values()) if value.__class__ is dict else value:
+            return False
+    return said == len(_TOTALS) and (
+        wire["prompt_tokens"] + wire["completion_tokens"] == wire["total_tokens"]
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from msgspec import Raw
 from msgspec.json import Decoder
@@ -20,9 +21,21 @@ _FIELDS = Decoder(dict[str, Raw])
 _EDITED = Mark.USAGE | Mark.TERMINAL
 
 
+class Spelling(NamedTuple):
+    """What tells answers of one dialect of this family from those of another."""
+
+    dialect: str
+    id_prefix: str
+    chunks: type[Chunks]
+    body_of: Callable[[Sequence[Frame], Head, Cost | None], bytes]
+
+
+_CHAT = Spelling("openai_chat", "chatcmpl", Chunks, body_of)
+
+
 def write(chat: Chat, source: str) -> Writer:
     """Prepare to answer `chat` with frames that came in the dialect `source`."""
-    return Writer(chat, relayed=source == "openai_chat")
+    return Writer(chat, source, _CHAT)
 
 
 class Writer:
@@ -33,11 +46,12 @@ class Writer:
     usage frame waits for `end`.
     """
 
-    def __init__(self, chat: Chat, *, relayed: bool) -> None:
-        self._relayed = relayed
-        self._usage_asked = _asks_usage(chat)
-        self._head = Head.of(chat)
-        self._chunks = Chunks(self._head, usage_asked=self._usage_asked)
+    def __init__(self, chat: Chat, source: str, spelling: Spelling) -> None:
+        self._relayed = source == spelling.dialect
+        self._usage_asked = _asks_usage(chat, spelling.dialect)
+        self._head = Head.of(chat, spelling.id_prefix)
+        self._chunks = spelling.chunks(self._head, usage_asked=self._usage_asked)
+        self._body_of = spelling.body_of
         self._held = b""
         """A usage frame that waits for the cost."""
         self._done = b""
@@ -69,7 +83,7 @@ class Writer:
             if not self._usage_asked:
                 return body
             return dump(_with_cost(_FIELDS.decode(body.lstrip(BLANKS)), cost))
-        return body_of(frames, self._head, cost if self._usage_asked else None)
+        return self._body_of(frames, self._head, cost if self._usage_asked else None)
 
     def error(self, error: TrunklineError) -> bytes:
         """Return an error: a body when nothing was written yet, else the stream's error event."""
@@ -121,10 +135,10 @@ def _type_of(status: int) -> str:
     return _ERROR_TYPES.get(status, usual)
 
 
-def _asks_usage(chat: Chat) -> bool:
+def _asks_usage(chat: Chat, dialect: str) -> bool:
     """Whether the caller wants to be told of usage in a stream, and with it of the cost."""
     if isinstance(chat.body, Wire):
-        if chat.body.dialect != "openai_chat" or "stream_options" not in chat.body.fields:
+        if chat.body.dialect != dialect or "stream_options" not in chat.body.fields:
             return False
         options = load(chat.body.fields["stream_options"])
     else:

@@ -1,0 +1,1 @@
+"""The apparatus: processes and what they cost, callers, subjects, the table."""

@@ -1,0 +1,37 @@
+"""Make the request for a provider: the caller's own bytes, with documented edits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.json import decode as load
+from msgspec.json import encode as dump
+
+from trunkline.dialects.openai_chat.encode import address, headers, url
+from trunkline.dialects.openai_chat.text.request import cap_of
+from trunkline.errors import InputError
+from trunkline.types import Chat, Deployment, Outgoing, Wire
+
+
+def encode(chat: Chat, deployment: Deployment) -> Outgoing:
+    """Make the request for a provider.
+
+    Every field goes up as it came, but for `model`, `stream`, `stream_options.include_usage`
+    (always asked for) and the cap on output when a layer set one.
+
+    Raises:
+        InputError: the call is no text completion.
+    """
+    wire = chat.body
+    if not isinstance(wire, Wire) or wire.dialect != "openai_text":
+        raise InputError(f"{deployment.name} is asked for text completions; it takes no chat")
+    fields: dict[str, Any] = dict(wire.fields)
+    said = load(fields["max_tokens"]) if "max_tokens" in fields else None
+    if cap_of(said) != wire.max_output_tokens:
+        fields["max_tokens"] = wire.max_output_tokens
+    address(fields, chat, deployment)
+    return Outgoing(
+        url=url(deployment.base_url, "/completions"),
+        headers=headers(chat, deployment),
+        body=dump(fields),
+    )

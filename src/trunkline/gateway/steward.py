@@ -1,0 +1,219 @@
+"""The process beside the workers: it ingests the journal and answers about the gateway.
+
+Its socket is for this user only: `GET /status`, `GET /metrics` and `POST /ingest` for whoever asks,
+`POST /worker` for the workers, whose connections say by their end that they are gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trunkline.config import Config
+from trunkline.config.handover import decode
+from trunkline.egress import reachable
+from trunkline.gateway.link import Link
+from trunkline.gateway.told import Told, told
+from trunkline.gateway.uplink import Report
+from trunkline.journal import ingest
+from trunkline.journal.bell import socket_path
+from trunkline.observability.metrics import CONTENT_TYPE, Gauge, Metrics
+from trunkline.storage.sqlite import SqliteStore
+from trunkline.types import Record
+
+_INGEST_S = 1.0
+_LAST_TRIES, _BUSY_S = 100, 0.05
+_WORKERS_END_S = 45.0
+_JSON = "application/json"
+logger = logging.getLogger("trunkline.gateway")
+
+
+class Observed(SqliteStore):
+    """The store, whose new rows the metrics hear of."""
+
+    def __init__(self, path: Path, metrics: Metrics) -> None:
+        super().__init__(path)
+        self._metrics = metrics
+        self._loop = asyncio.get_running_loop()
+
+    def apply(self, file: str, offset: int, records: Sequence[Record]) -> None:
+        """Write rows and offset in one transaction."""
+        super().apply(file, offset, records)
+        # The metrics belong to the loop's thread; this one is another.
+        self._loop.call_soon_threadsafe(self._metrics.observe, records)
+
+
+class Steward:
+    """What the process does."""
+
+    def __init__(self, told: Told, config: Config) -> None:
+        self._told = told
+        self._config = config
+        self._metrics = Metrics()
+        self._store = Observed(config.data_dir / "trunkline.db", self._metrics)
+        self._workers: dict[asyncio.StreamWriter, Report] = {}
+        self._ingested_s = time.monotonic()
+        self._ingesting = asyncio.Lock()
+        self._ending = asyncio.Event()
+        self._alone = asyncio.Event()
+        self._alone.set()
+
+    async def run(self, link: Link) -> None:
+        """Work until the supervisor has ended the link and every worker is gone."""
+        loop = asyncio.get_running_loop()
+        path = socket_path(self._config.data_dir, make=True)
+        server = await asyncio.start_unix_server(self._answer, sock=_bound(path))
+        inode = path.stat().st_ino
+        loop.add_reader(link.fd, self._hear, link)
+        link.tell_ready()
+        while not self._ending.is_set():
+            await self._ingest()
+            await _within(_INGEST_S, self._ending)
+        await _within(_WORKERS_END_S, self._alone)
+        for _ in range(_LAST_TRIES):
+            if await self._ingest():
+                break
+            await asyncio.sleep(_BUSY_S)
+        self._store.close()
+        server.close()
+        with contextlib.suppress(OSError):
+            if path.stat().st_ino == inode:  # else the next gateway has it already
+                path.unlink()
+
+    def _hear(self, link: Link) -> None:
+        for data in link.hear():
+            self._config = decode(data)
+        if link.ended:
+            asyncio.get_running_loop().remove_reader(link.fd)
+            self._ending.set()
+
+    async def _ingest(self) -> bool:
+        """Bring the store up to date; False if that could not be done."""
+        async with self._ingesting:
+            began_s = time.monotonic()
+            try:
+                report = await asyncio.to_thread(ingest, self._config.data_dir, self._store)
+            except Exception as error:
+                logger.error("the journal waits, nothing is lost: %s", error)
+                return False
+            if not report.busy:
+                self._ingested_s = began_s
+            return not report.busy
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                method, path = head.decode("latin-1").split(" ", 2)[:2]
+                length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+                body = await reader.readexactly(int(length or 0))
+                status, kind, said = await self._respond(f"{method} {path}", body, writer)
+                writer.write(
+                    f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n"
+                    f"content-length: {len(said)}\r\n\r\n".encode()
+                    + said
+                )
+                await writer.drain()
+        except (EOFError, OSError, ValueError, asyncio.LimitOverrunError):
+            pass  # it left, or does not speak HTTP
+        finally:
+            self._workers.pop(writer, None)
+            if not self._workers:
+                self._alone.set()
+            writer.close()
+
+    async def _respond(
+        self, asked: str, body: bytes, writer: asyncio.StreamWriter
+    ) -> tuple[str, str, bytes]:
+        if asked == "POST /worker":
+            self._workers[writer] = msgspec.json.decode(body, type=Report)
+            self._alone.clear()
+            return "200 OK", _JSON, b"{}"
+        if asked == "POST /ingest":
+            done = await self._ingest()
+            return "200 OK" if done else "503 Service Unavailable", _JSON, b"{}"
+        if asked == "GET /status":
+            return "200 OK", _JSON, msgspec.json.encode(await self._status())
+        if asked == "GET /metrics":
+            return "200 OK", CONTENT_TYPE, self._metrics.render(self._gauges()).encode()
+        return "404 Not Found", _JSON, b'{"error":"not found"}'
+
+    def _gauges(self) -> list[Gauge]:
+        workers = self._workers.values()
+        open_requests = sum(worker.open_requests for worker in workers)
+        return [
+            Gauge("workers", "Processes that answer calls.", len(workers)),
+            Gauge("open_requests", "Requests that are being answered.", open_requests),
+            Gauge("ingest_lag_seconds", "Age of the rows that can be asked for.", self._lag_s()),
+        ]
+
+    def _lag_s(self) -> float:
+        return round(time.monotonic() - self._ingested_s, 1)
+
+    async def _status(self) -> dict[str, Any]:
+        providers = self._config.providers
+        urls = {name: each.template.base_url for name, each in providers.items()}
+        reached = await asyncio.to_thread(reachable, urls)
+        workers = list(self._workers.values())
+        resting = sorted({name for worker in workers for name in worker.resting})
+        return {
+            "url": self._told.url,
+            "pid": self._told.pid,
+            "started": self._told.started_s,
+            "workers": sorted(workers, key=lambda worker: worker.pid),
+            "default_provider": self._config.default_provider,
+            "providers": {
+                name: {
+                    "reachable": up,
+                    "resting": [each for each in resting if each.startswith(f"{name}/")],
+                }
+                for name, up in reached.items()
+            },
+            "ingest_lag_s": self._lag_s(),
+        }
+
+
+async def _within(most_s: float, event: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), most_s)
+
+
+def _bound(path: Path) -> socket.socket:
+    """Return a socket at `path`, for this user only; one that a dead steward left goes."""
+    path.unlink(missing_ok=True)
+    found = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        found.bind(str(path))
+    finally:
+        os.umask(before)
+    return found
+
+
+def main() -> None:
+    """Work until the supervisor says that it is enough, or is gone."""
+    start = told()
+    logging.basicConfig(format="trunkline: %(message)s", level=logging.WARNING)
+    link = Link()
+    try:
+        asyncio.run(_run(start, link))
+    except OSError as error:
+        sys.exit(f"trunkline: the steward cannot work: {error}")
+
+
+async def _run(start: Told, link: Link) -> None:
+    await Steward(start, decode(link.first())).run(link)
+
+
+if __name__ == "__main__":
+    main()

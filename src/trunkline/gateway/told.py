@@ -1,0 +1,31 @@
+"""What a child of the supervisor is told as it starts, and what it does before anything else."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import msgspec
+from msgspec import Struct
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """The argument of a child."""
+
+    url: str
+    """Where the gateway listens, without a path."""
+    pid: int
+    """The supervisor's."""
+    started_s: int
+    """When the gateway was started, in seconds since the epoch."""
+    restarts: int
+    """How often this place was filled anew."""
+    listener: int = -1
+    """File descriptor of the socket to accept from, for a worker."""
+
+
+def told() -> Told:
+    """Return what this child was told; from here on signals do not end it by themselves."""
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    return msgspec.json.decode(sys.argv[1], type=Told)

@@ -1,0 +1,79 @@
+"""A data worker: the gateway on one listening socket, and nothing heavy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+
+import uvloop
+
+from trunkline.client import Trunkline
+from trunkline.config.handover import decode
+from trunkline.gateway.app import Gateway
+from trunkline.gateway.keys import KeyRing, admin_key, secret
+from trunkline.gateway.link import Link
+from trunkline.gateway.server import Server
+from trunkline.gateway.told import Told, told
+from trunkline.gateway.uplink import Report, keep_telling
+
+logger = logging.getLogger("trunkline.gateway")
+
+
+class Worker:
+    """What the process does."""
+
+    def __init__(self, told: Told, link: Link) -> None:
+        self._told = told
+        self._link = link
+        config = decode(link.first())
+        self._line = Trunkline(config, ingesting=False)
+        key, _ = admin_key(os.environ, config.data_dir)
+        ring = KeyRing(secret(os.environ, config.data_dir), key, config.keys)
+        self._gateway = Gateway(self._line, ring)
+        self._server = Server(self._gateway)
+        self._ending = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until the supervisor has ended the link, or somebody this process."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._ending.set)
+        loop.add_reader(self._link.fd, self._hear)
+        telling = loop.create_task(keep_telling(self._line.config.data_dir, self._report))
+        await self._server.start(socket.socket(fileno=self._told.listener))
+        self._link.tell_ready()
+        await self._ending.wait()
+        await self._server.stop()
+        await self._line.close()
+        telling.cancel()
+
+    def _hear(self) -> None:
+        """Take what the supervisor says: another configuration, or the end."""
+        for data in self._link.hear():
+            try:
+                self._gateway.reload(decode(data))
+            except Exception:  # it was checked; yet no call may suffer from it
+                logger.exception("the configuration could not be taken")
+        if self._link.ended:
+            asyncio.get_running_loop().remove_reader(self._link.fd)
+            self._ending.set()
+
+    def _report(self) -> Report:
+        return Report(
+            pid=os.getpid(),
+            open_requests=len(self._server.tasks),
+            restarts=self._told.restarts,
+            resting=self._line.health.open_circuits(),
+        )
+
+
+def main() -> None:
+    """Serve until the supervisor says that it is enough, or is gone."""
+    start = told()
+    uvloop.run(Worker(start, Link()).run())
+
+
+if __name__ == "__main__":
+    main()

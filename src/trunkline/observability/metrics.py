@@ -1,0 +1,242 @@
+"""What the journal's records add up to, in Prometheus's text format.
+
+Source: https://prometheus.io/docs/instrumenting/exposition_formats/ (2026-11-20)
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec import Struct
+
+from trunkline.observability.redact import scrub
+from trunkline.types import Begun, Called, Ended, Record
+from trunkline.types.record import PROCESS_DIED
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_PREFIX = "trunkline_"
+_MOST_DEPLOYMENTS = 1000
+_MOST_OPEN = 20_000
+_LONGEST_NAME_CHARS = 200
+_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Family(Struct, frozen=True, eq=False):
+    """One metric; its name here is without the prefix."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+
+
+class Gauge(Struct, frozen=True):
+    """A value of this moment, which the records do not say; its name is without the prefix."""
+
+    name: str
+    help: str
+    value: int | float
+    labels: Labels = ()
+
+
+_OUTCOME = ("deployment", "outcome", "code")
+CALLS = Family("calls_total", "counter", _OUTCOME, "Calls that are over.")
+ATTEMPTS = Family("attempts_total", "counter", _OUTCOME, "Attempts that are over.")
+TOKENS = Family(
+    "tokens_total",
+    "counter",
+    ("deployment", "kind"),
+    "Tokens of attempts; prompt includes cache_read and cache_write, completion reasoning.",
+)
+COST = Family(
+    "cost_usd_total",
+    "counter",
+    ("deployment", "state"),
+    "What attempts cost in USD, where it is known.",
+)
+OVERRUN = Family(
+    "attempt_overrun_usd_total",
+    "counter",
+    ("deployment",),
+    "By how much attempts cost more in USD than was held for them.",
+)
+UNKNOWN_PRICE = Family(
+    "unknown_price_attempts_total", "counter", ("deployment",), "Attempts whose cost is not known."
+)
+CALL_SECONDS = Family(
+    "call_seconds", "histogram", ("deployment",), "How long calls took, all attempts included."
+)
+FIRST_TOKEN_SECONDS = Family(
+    "first_token_seconds",
+    "histogram",
+    ("deployment",),
+    "How long the last attempt of a call took to its first token.",
+)
+FAMILIES = (
+    CALLS,
+    ATTEMPTS,
+    TOKENS,
+    COST,
+    OVERRUN,
+    UNKNOWN_PRICE,
+    CALL_SECONDS,
+    FIRST_TOKEN_SECONDS,
+)
+"""All that `Metrics` knows by itself; `docs/reference/metrics.md` has the same."""
+
+TOKEN_KINDS = ("prompt", "completion", "cache_read", "cache_write", "reasoning")
+
+_MONEY = (COST, OVERRUN)
+"""Counted in nano-USD, told in USD."""
+
+
+class Histogram:
+    """How many values were at most so large."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_SECONDS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one value."""
+        self.counts[bisect_left(_SECONDS, seconds)] += 1
+        self.total += seconds
+
+
+class Metrics:
+    """Counts records since the process began; a restart begins from 0, as counters may.
+
+    For one thread: there are no locks. Feed it each batch once, after the store has taken it:
+
+        class Observed(SqliteStore):
+            def apply(self, file, offset, records):
+                super().apply(file, offset, records)
+                metrics.observe(records)
+
+        ingest(data_dir, Observed(data_dir / "trunkline.db"))
+
+    So a record is counted at most once, and not at all if another process brought it into the
+    store, as one does that finds nobody to ask for it.
+
+    Labels say nothing of callers but the model names they ask for, scrubbed and shortened; beyond
+    1,000 deployments the rest is `other`.
+    """
+
+    def __init__(self) -> None:
+        self._counters: dict[Family, dict[tuple[str, ...], int]] = {}
+        self._histograms: dict[Family, dict[str, Histogram]] = {}
+        self._deployments: dict[str, str] = {}
+        self._open: dict[tuple[str, int], tuple[str, int | None]] = {}
+        """Attempts that have begun: their deployment and hold, which their end does not repeat."""
+
+    def observe(self, records: Sequence[Record]) -> None:
+        """Count a batch of records."""
+        for record in records:
+            if isinstance(record, Begun):
+                self._begun(record)
+            elif isinstance(record, Ended):
+                self._ended(record)
+            else:
+                self._called(record)
+
+    def render(self, gauges: Iterable[Gauge] = ()) -> str:
+        """Return everything as text, `gauges` at the end; those of one name stand together."""
+        lines: list[str] = []
+        for family in FAMILIES:
+            lines += _head(family.name, family.kind, family.help)
+            for labels, count in sorted(self._counters.get(family, {}).items()):
+                value = _usd(count) if family in _MONEY else str(count)
+                lines.append(_sample(family.name, zip(family.labels, labels, strict=True), value))
+            for deployment, histogram in sorted(self._histograms.get(family, {}).items()):
+                lines += _buckets(family.name, deployment, histogram)
+        named: dict[str, list[Gauge]] = {}
+        for gauge in gauges:
+            named.setdefault(gauge.name, []).append(gauge)
+        for name, group in named.items():
+            lines += _head(name, "gauge", group[0].help)
+            lines += (_sample(name, gauge.labels, str(gauge.value)) for gauge in group)
+        return "\n".join(lines) + "\n"
+
+    def _begun(self, record: Begun) -> None:
+        if len(self._open) >= _MOST_OPEN:  # ended in batches that were not shown to us
+            del self._open[next(iter(self._open))]
+        opened = self._deployment(record.deployment), record.hold_nusd
+        self._open[record.call_id, record.n] = opened
+
+    def _ended(self, record: Ended) -> None:
+        begun = self._open.pop((record.call_id, record.n), None)
+        deployment, hold_nusd = begun or ("unknown", None)  # begun before this process
+        self._count(ATTEMPTS, deployment, record.outcome, record.error_code or "")
+        for kind in TOKEN_KINDS:
+            self._count(TOKENS, deployment, kind, by=getattr(record.usage, f"{kind}_tokens"))
+        cost_nusd = record.cost_nusd
+        if cost_nusd is None:
+            self._count(UNKNOWN_PRICE, deployment)
+            return
+        self._count(COST, deployment, record.cost_state, by=cost_nusd)
+        if hold_nusd is not None:
+            self._count(OVERRUN, deployment, by=cost_nusd - hold_nusd)
+
+    def _called(self, record: Called) -> None:
+        deployment = "none" if record.deployment is None else self._deployment(record.deployment)
+        self._count(CALLS, deployment, record.outcome, record.error_code or "")
+        if record.error_code != PROCESS_DIED:  # nobody knows how long it took
+            self._time(CALL_SECONDS, deployment, record.latency_ms)
+            self._time(FIRST_TOKEN_SECONDS, deployment, record.first_token_ms)
+
+    def _count(self, family: Family, *labels: str, by: int = 1) -> None:
+        if by > 0:
+            counter = self._counters.setdefault(family, {})
+            counter[labels] = counter.get(labels, 0) + by
+
+    def _time(self, family: Family, deployment: str, milliseconds: float | None) -> None:
+        if milliseconds is not None:
+            table = self._histograms.setdefault(family, {})
+            table.setdefault(deployment, Histogram()).add(milliseconds / 1000)
+
+    def _deployment(self, name: str) -> str:
+        """Return the label of a deployment; callers may have invented its name."""
+        if len(name) > _LONGEST_NAME_CHARS:
+            name = scrub(name, _LONGEST_NAME_CHARS)
+        label = self._deployments.get(name)
+        if label is None:
+            if len(self._deployments) >= _MOST_DEPLOYMENTS:
+                return "other"
+            label = self._deployments[name] = scrub(name)
+        return label
+
+
+def _head(name: str, kind: str, text: str) -> Iterator[str]:
+    yield f"# HELP {_PREFIX}{name} {_escaped(text)}"
+    yield f"# TYPE {_PREFIX}{name} {kind}"
+
+
+def _sample(name: str, labels: Iterable[tuple[str, str]], value: str) -> str:
+    inner = ",".join(f'{key}="{_escaped(text, quotes=True)}"' for key, text in labels)
+    return f"{_PREFIX}{name}{{{inner}}} {value}" if inner else f"{_PREFIX}{name} {value}"
+
+
+def _buckets(name: str, deployment: str, histogram: Histogram) -> Iterator[str]:
+    own = ("deployment", deployment)
+    count = 0
+    for bound, more in zip((*map(str, _SECONDS), "+Inf"), histogram.counts, strict=True):
+        count += more
+        yield _sample(f"{name}_bucket", (own, ("le", bound)), str(count))
+    yield _sample(f"{name}_sum", (own,), str(histogram.total))
+    yield _sample(f"{name}_count", (own,), str(count))
+
+
+def _escaped(text: str, *, quotes: bool = False) -> str:
+    text = text.replace("\\", "\\\\").replace("\n", "\\n")
+    return text.replace('"', '\\"') if quotes else text
+
+
+def _usd(nusd: int) -> str:
+    whole, rest = divmod(nusd, 1_000_000_000)
+    return f"{whole}.{rest:09d}"
