@@ -245,7 +245,7 @@ class Reply:
         self._end(outcome, error)
 
     def _note(self, frame: Frame) -> None:
-        for event in self.events(frame):
+        for event in frame.told or self.events(frame):
             if isinstance(event, UsageReport):
                 self.usage = event.usage
             elif isinstance(event, Finish) and event.choice == 0:

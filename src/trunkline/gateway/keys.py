@@ -57,10 +57,11 @@ class KeyRing:
         self._hold(keys)
 
     def _hold(self, keys: Iterable[Key]) -> None:
-        self._holders = {self._admin: Holder(ADMIN)}
-        for key in keys:
-            digest = self._digest(key.secret.reveal())
-            self._holders[digest] = Holder(key.name, frozenset(key.models))
+        self._holders = {
+            self._digest(key.secret.reveal()): Holder(key.name, frozenset(key.models))
+            for key in keys
+        }
+        self._holders[self._admin] = Holder(ADMIN)  # last: no other key takes its place
         self._remembered: dict[str, Holder] = {}
 
     def renewed(self, keys: Iterable[Key]) -> KeyRing:

@@ -20,18 +20,17 @@ def call_deadline(clock: Clock) -> Layer:
         return DeadlineExceeded(f"the call did not end within its {call.timeout_s:g} s")
 
     def layer(inner: Service) -> Service:
-        async def service(call: Call) -> Reply:
-            if call.timeout_s is None:
-                return await inner(call)
-            return await _Watch(call, late).over(inner, clock, call.timeout_s)
-
-        return service
+        return _bounded(inner, clock, lambda call: call.timeout_s, late)
 
     return layer
 
 
 def attempt_deadline(clock: Clock) -> Layer:
     """Bound each attempt by its deployment's `timeout_s`."""
+
+    def limit_s(call: Call) -> float:
+        assert call.target is not None
+        return call.target.limits.timeout_s
 
     def late(call: Call) -> TrunklineError:
         target = call.target
@@ -43,13 +42,44 @@ def attempt_deadline(clock: Clock) -> Layer:
         return error
 
     def layer(inner: Service) -> Service:
-        async def service(call: Call) -> Reply:
-            assert call.target is not None
-            return await _Watch(call, late).over(inner, clock, call.target.limits.timeout_s)
-
-        return service
+        return _bounded(inner, clock, limit_s, late)
 
     return layer
+
+
+def _bounded(
+    inner: Service,
+    clock: Clock,
+    limit_s: Callable[[Call], float | None],
+    late: Callable[[Call], TrunklineError],
+) -> Service:
+    async def service(call: Call) -> Reply:
+        """Make the call and watch it to the end of its answer."""
+        timeout_s = limit_s(call)
+        if timeout_s is None:
+            return await inner(call)
+        watch = _Watch(call, late)
+        timer = clock.call_later(timeout_s, watch.fire)
+        try:
+            reply = await inner(call)
+        except BaseException as error:
+            timer.cancel()
+            if watch.claims(error):
+                too_late = late(call)
+                if isinstance(too_late, AttemptTimeout):
+                    too_late.sent = was_sent(error)
+                raise too_late from None
+            raise
+        if watch.fired:  # somebody below swallowed the cancellation
+            watch.claims(None)
+            too_late = late(call)
+            reply.abort(too_late)
+            raise too_late
+        watch.reply = weakref.ref(reply)
+        reply.on_close(lambda reply: timer.cancel())
+        return reply
+
+    return service
 
 
 class _Watch:
@@ -66,28 +96,6 @@ class _Watch:
         self.reply: weakref.ref[Reply] | None = None
         """Weak, or the timer would keep a reply that its reader dropped, slot and hold with it."""
         self.fired = False
-
-    async def over(self, inner: Service, clock: Clock, timeout_s: float) -> Reply:
-        """Make the call and watch it to the end of its answer."""
-        timer = clock.call_later(timeout_s, self.fire)
-        try:
-            reply = await inner(self.call)
-        except BaseException as error:
-            timer.cancel()
-            if self.claims(error):
-                late = self.late(self.call)
-                if isinstance(late, AttemptTimeout):
-                    late.sent = was_sent(error)
-                raise late from None
-            raise
-        if self.fired:  # somebody below swallowed the cancellation
-            self.claims(None)
-            late = self.late(self.call)
-            reply.abort(late)
-            raise late
-        self.reply = weakref.ref(reply)
-        reply.on_close(lambda reply: timer.cancel())
-        return reply
 
     def fire(self) -> None:
         self.fired = True

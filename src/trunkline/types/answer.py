@@ -151,7 +151,7 @@ Decode = Callable[[bytes, Memo], tuple[Event, ...]]
 class Frame:
     """One unit off the wire: its own bytes, and its events when somebody asks."""
 
-    __slots__ = ("_decode", "_events", "_memo", "mark", "raw")
+    __slots__ = ("_decode", "_events", "_memo", "mark", "raw", "told")
 
     def __init__(
         self,
@@ -160,10 +160,15 @@ class Frame:
         decode: Decode | None = None,
         memo: Memo | None = None,
         events: tuple[Event, ...] | None = None,
+        *,
+        told: tuple[Event, ...] | None = None,
     ) -> None:
         self.raw = raw
         """The bytes as they came, framing included."""
         self.mark = mark
+        self.told = told
+        """Its usage, finish and start where these were read without the rest; None = in `events`.
+        """
         self._decode = decode
         self._memo = memo
         self._events = events

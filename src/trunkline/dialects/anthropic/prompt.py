@@ -10,7 +10,7 @@ from msgspec.json import decode as load
 
 from trunkline.codec import BROKEN
 from trunkline.dialects.anthropic.blocks import messages_of, parts_of, rest
-from trunkline.errors import InputError
+from trunkline.errors import CapabilityMissing, InputError
 from trunkline.types import Message, OutputFormat, Prompt, Reasoning, Tool
 
 Json = dict[str, Any]
@@ -24,11 +24,18 @@ def parse(fields: Mapping[str, Raw]) -> Prompt:
 
     Raises:
         InputError: with `param` naming the part that is wrong.
+        CapabilityMissing: the turns before these are held by Anthropic's own server.
     """
     try:
         left: Json = {name: load(raw) for name, raw in fields.items()}
     except BROKEN as error:
         raise InputError(f"the request body is not valid JSON: {error}") from None
+    if "thread" in left:
+        raise CapabilityMissing(
+            "'thread': whoever answers here does not hold the turns before; leave it out and send "
+            "the whole conversation",
+            param="thread",
+        )
     for name in ("model", "stream"):
         left.pop(name, None)
     messages = [*_system(left), *_turns(left.pop("messages"))]

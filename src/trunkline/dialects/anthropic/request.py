@@ -72,6 +72,7 @@ _HINTS = {
     "name": "a string",
 }
 _FIELDS = Decoder(dict[str, Raw])
+_NULL = Raw(b"null")
 _MESSAGES = Decoder(list[_Message])
 _CONTENT = Decoder(str | list[_Block])
 _BLOCK_NEEDS: dict[str, Need] = {"image": "images", "document": "files"}
@@ -94,7 +95,7 @@ def read(body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Chat:
         raise InputError(f"the request body must be a JSON object: {error}") from None
     except BROKEN as error:
         raise InputError(f"the request body is not valid JSON: {error}") from None
-    fields = {name: raw for name, raw in fields.items() if bytes(raw) != b"null"}
+    fields = {name: raw for name, raw in fields.items() if raw != _NULL}
     values = {
         name: _check(name, raw, *_CHECKS[name]) for name, raw in fields.items() if name in _CHECKS
     }

@@ -67,8 +67,11 @@ class Writer:
         """Return an error: a body when nothing was written yet, else the stream's error event."""
         usual = "api_error" if error.status >= 500 else "invalid_request_error"
         kind = _ERROR_TYPES.get(error.status, usual)
+        said: dict[str, object] = {"type": kind, "message": error.message, "code": error.code}
+        if error.param in _DETAILS:
+            said["details"] = {"error_code": _DETAILS[error.param]}
         fields = {
-            "error": {"type": kind, "message": error.message, "code": error.code},
+            "error": said,
             "request_id": error.call_id or self._chat.id or None,
         }
         return event("error", **fields) if self._begun else dump({"type": "error", **fields})
@@ -87,6 +90,8 @@ class Writer:
         return raw if name else b"event: %b\n%b" % (_KIND.decode(payload).type.encode(), raw)
 
 
+_DETAILS: dict[str | None, str] = {"thread": "thread_unsupported_request"}
+"""Fields at fault -> the code that makes the SDKs' helpers go on without."""
 _ERROR_TYPES = {
     401: "authentication_error",
     402: "billing_error",

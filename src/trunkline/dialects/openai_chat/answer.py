@@ -8,18 +8,45 @@ piece of text is decoded at once, so that tool calls, finish, usage and errors a
 from __future__ import annotations
 
 import re
+from typing import Annotated, Any, Literal
 
-from trunkline.codec import BLANKS, excerpt, load_answer, mark_of, understood, unframed
+from msgspec import Meta, Raw, Struct
+from msgspec.json import Decoder
+
+from trunkline.codec import BLANKS, BROKEN, excerpt, load_answer, mark_of, understood, unframed
 from trunkline.dialects.openai_chat.errors import error_in_answer
 from trunkline.dialects.openai_chat.events import events_of
+from trunkline.dialects.openai_chat.usage import usage_of
 from trunkline.errors import BadAnswer
 from trunkline.types import (
     Event,
+    Finish,
     Frame,
     Mark,
     Memo,
+    Started,
+    UsageReport,
 )
 
+_ENTIRE = Mark.SHOWN | Mark.FINISH | Mark.TERMINAL
+
+
+class _Choice(Struct):
+    finish_reason: Literal["stop", "length"]
+    message: dict[str, Raw]
+
+
+class _Plain(Struct):
+    """An answer of words alone, with usage, as nearly all are."""
+
+    choices: Annotated[list[_Choice], Meta(min_length=1)]
+    usage: dict[str, Any]
+    id: str = ""
+    model: str = ""
+    error: None = None
+
+
+_PLAIN = Decoder(_Plain)
 _WEIGHTY = re.compile(rb'"(?:finish_reason|usage|tool_calls|error)"(?!:null)')
 
 
@@ -30,6 +57,9 @@ def decode(body: bytes, memo: Memo) -> Frame:
         BadAnswer: the body is HTML, garbage or empty, or has no choices.
         ProviderError: the body is an error under a 200.
     """
+    if told := _told_plainly(body, memo):
+        memo.finished = True
+        return Frame(body, _ENTIRE | mark_of(told), _decode_whole, memo, told=told)
     data = load_answer(body.lstrip(BLANKS))
     if error := error_in_answer(data):
         raise error
@@ -37,7 +67,33 @@ def decode(body: bytes, memo: Memo) -> Frame:
         raise BadAnswer(f"the provider's answer has no choices: {excerpt(body)}")
     events = understood(events_of(data, memo, whole=True), body)
     memo.finished = True
-    return Frame(body, mark_of(events) | Mark.SHOWN | Mark.FINISH | Mark.TERMINAL, events=events)
+    return Frame(body, _ENTIRE | mark_of(events), events=events)
+
+
+def _told_plainly(body: bytes, memo: Memo) -> tuple[Event, ...] | None:
+    """Return what a plain answer tells beside its words, which stay undecoded; None = look closer.
+
+    Most answers are relayed as they came: nobody asks what is in them.
+    """
+    if b'"tool_calls"' in body or b'"function_call"' in body:
+        return None
+    try:
+        if not body.isascii():
+            body.decode()
+        answer = _PLAIN.decode(body)
+    except BROKEN:
+        return None
+    reasons = [choice.finish_reason for choice in answer.choices]
+    finishes = (Finish(choice=n, reason=reason, raw=reason) for n, reason in enumerate(reasons))
+    return (
+        Started(id=answer.id or None, model=answer.model or None),
+        *finishes,
+        UsageReport(usage=usage_of(answer.usage, memo.quirks)),
+    )
+
+
+def _decode_whole(raw: bytes, memo: Memo) -> tuple[Event, ...]:
+    return understood(events_of(load_answer(raw), memo, whole=True), raw)
 
 
 def decode_frame(raw: bytes, memo: Memo) -> Frame:

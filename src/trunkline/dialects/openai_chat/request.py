@@ -93,6 +93,7 @@ _HINTS = {
     "name": "a string",
 }
 _FIELDS = Decoder(dict[str, Raw])
+_NULL = Raw(b"null")
 _MESSAGES = Decoder(list[_Message])
 _CONTENT = Decoder(str | list[_Part] | None)
 _PART_NEEDS: dict[str, Need] = {
@@ -155,7 +156,7 @@ def checked(body: bytes, checks: Mapping[str, Check]) -> tuple[dict[str, Raw], d
         raise InputError(f"the request body must be a JSON object: {error}") from None
     except BROKEN as error:
         raise InputError(f"the request body is not valid JSON: {error}") from None
-    fields = {name: raw for name, raw in fields.items() if bytes(raw) != b"null"}
+    fields = {name: raw for name, raw in fields.items() if raw != _NULL}
     return fields, {
         name: _check(name, raw, *checks[name]) for name, raw in fields.items() if name in checks
     }
