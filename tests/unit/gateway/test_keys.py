@@ -174,3 +174,10 @@ def test_models_a_key_may_ask_for(ring: KeyRing) -> None:
     with pytest.raises(Forbidden, match="may not ask for 'n'; it may ask for m"):
         ci.check("n")
     ring.holder({"x-api-key": ADMIN}).check("n")
+
+
+def test_no_key_takes_the_administrators_place() -> None:
+    """Not even one with the same characters."""
+    twin = Key(name="twin", secret=Secret(ADMIN))
+    ring = KeyRing(b"s" * 32, ADMIN, [twin])
+    assert ring.holder({"x-api-key": ADMIN}).admin
