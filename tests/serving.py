@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import json
 import os
 import signal
@@ -129,11 +130,14 @@ def rss_mb(*pids: int) -> float:
 
 
 async def eventually(true: Any, most_s: float = 20.0) -> None:
-    """Wait until `true()`."""
+    """Wait until `true()`, which may be a coroutine."""
     until_s = time.monotonic() + most_s
-    while not true():
+    while True:
+        found = true()
+        if await found if inspect.isawaitable(found) else found:
+            return
         assert time.monotonic() < until_s, "it never became true"
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.01)
 
 
 class Load:

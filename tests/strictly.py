@@ -22,6 +22,7 @@ OURS = {
     "choices.delta.citations",
     "choices.native_finish_reason",
     "error.code",
+    "error.details",
 }
 """Fields that the SDKs' types do not name."""
 STOPS = {

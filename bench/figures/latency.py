@@ -8,6 +8,7 @@ added is the difference of the percentiles, round by round.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from bench.figures.cpu import ROUNDS, told
 from bench.rig import messages
@@ -46,8 +47,11 @@ Turns = list[tuple[Waits, Waits]]
 def turns(what: str, hops: tuple[Hop, Hop], asking: Callable[[int], Steady]) -> Turns:
     """Take turns, subject and provider, after one round that only warms up."""
     rounds = []
-    for _ in range(ROUNDS + 1):
-        ours, theirs = (wait(hop.port, asking(hop.port)) for hop in hops)
+    for round_ in range(ROUNDS + 1):
+        asked = [asking(hop.port) for hop in hops]
+        if not round_:
+            asked = [replace(steady, for_s=0.3) for steady in asked]
+        ours, theirs = (wait(hop.port, steady) for hop, steady in zip(hops, asked, strict=True))
         for hop, waits in zip(hops, (ours, theirs), strict=True):
             told(hop, what, waits.errors, waits.example)
         rounds.append((ours, theirs))

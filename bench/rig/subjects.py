@@ -22,6 +22,10 @@ from bench.rig.processes import LOAD_CORE, SUBJECT_CORE, Hop, drain, started, to
 SERVE = ("-c", "from trunkline.cli import main; main()", "serve", "--port", "0")
 LISTENING = rb"listening on .*:(\d+)/v1"
 _AMOUNT = {"amount": 1_000_000, "period": "month"}
+_KEEPS_MEMORY = dict.fromkeys(
+    ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"), "16777216"
+)
+"""With it no large block goes back to the system; without, page faults come and go by chance."""
 _NGINX = """
 daemon off;
 master_process off;
@@ -109,7 +113,8 @@ def reference(to: int) -> Iterator[Hop]:
         port = free_port()
         file = Path(folder, "nginx.conf")
         file.write_text(_NGINX.format(folder=folder, port=port, to=to))
-        with started([nginx, "-e", "stderr", "-p", folder, "-c", str(file)]) as process:
+        command = [nginx, "-e", "stderr", "-p", folder, "-c", str(file)]
+        with started(command, _KEEPS_MEMORY) as process:
             wait_until("nginx", lambda: _accepts(port))
             yield Hop(process.pid, port, name)
 

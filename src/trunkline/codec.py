@@ -5,7 +5,6 @@ Dialects never import each other; what they have in common stands here, below th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,7 +21,6 @@ BROKEN = (DecodeError, UnicodeDecodeError, RecursionError)
 BLANKS = b"\xef\xbb\xbf \t\r\n"
 """What may stand before the JSON of a body: a byte order mark, and DeepSeek's keep-alive lines."""
 
-_LINES = re.compile(rb"\r\n|\n|\r")
 _QUIET = (Started, Extra)
 
 
@@ -33,7 +31,7 @@ def unframed(raw: bytes) -> tuple[bytes, bytes]:
     """
     name = b""
     data: list[bytes] = []
-    for line in _LINES.split(raw.removeprefix(b"\xef\xbb\xbf")):
+    for line in raw.removeprefix(b"\xef\xbb\xbf").splitlines():
         field, _, value = line.partition(b":")
         if field == b"data":
             data.append(value)

@@ -67,6 +67,26 @@ class Source(Protocol):
 class Reply:
     """Frames of one attempt's answer; an async iterator and an async context manager."""
 
+    call: Call | None = None
+    """The call this answers, as the outermost layer saw it."""
+    outcome: Outcome | None = None
+    """None while open."""
+    error: BaseException | None = None
+    """What ended it early: None when complete, and when closed without a reason."""
+    usage: Usage | None = None
+    """As the provider reported it, so far; None when it has not."""
+    finish: FinishReason | None = None
+    finish_raw: str | None = None
+    upstream_id: str | None = None
+    upstream_model: str | None = None
+    shown_frames = 0
+    shown_bytes = 0
+    least_frame_bytes = 0
+    """Length of the shortest shown frame: what a frame weighs around its words."""
+    _reader: asyncio.Task[object] | None = None
+    _interrupted = False
+    _messages: dict[int, Message] | None = None
+
     def __init__(
         self,
         source: Source,
@@ -78,28 +98,9 @@ class Reply:
         self.deployment = deployment
         self.headers = headers or {}
         """The upstream's response headers, names in lower case."""
-        self.call: Call | None = None
-        """The call this answers, as the outermost layer saw it."""
-        self.outcome: Outcome | None = None
-        """None while open."""
-        self.error: BaseException | None = None
-        """What ended it early: None when complete, and when closed without a reason."""
-        self.usage: Usage | None = None
-        """As the provider reported it, so far; None when it has not."""
-        self.finish: FinishReason | None = None
-        self.finish_raw: str | None = None
-        self.upstream_id: str | None = None
-        self.upstream_model: str | None = None
-        self.shown_frames = 0
-        self.shown_bytes = 0
-        self.least_frame_bytes = 0
-        """Length of the shortest shown frame: what a frame weighs around its words."""
-        self._head = list(head)[::-1]
         self._source = source
+        self._head = list(head)[::-1]
         self._tails: list[Tail] = []
-        self._reader: asyncio.Task[object] | None = None
-        self._interrupted = False
-        self._messages: dict[int, Message] | None = None
 
     # --- for layers -------------------------------------------------------------------------
 
@@ -122,19 +123,22 @@ class Reply:
     async def __anext__(self) -> Frame:
         if self.outcome is not None:
             raise self._over()
-        frame = self._head.pop() if self._head else await self._read()
-        mark = frame.mark
-        if mark & _SHOWN:
-            size = len(frame.raw)
-            if not self.shown_frames or size < self.least_frame_bytes:
-                self.least_frame_bytes = size
-            self.shown_frames += 1
-            self.shown_bytes += size
-        if mark & _TOLD:
-            self._note(frame)
-        if mark & _TERMINAL:
-            self._end("complete", None)
-        return frame
+        if self._head:
+            return self._noted(self._head.pop())
+        if self._reader is not None:
+            raise RuntimeError("another task is reading this reply; only one may at a time")
+        task = self._reader = asyncio.current_task()
+        cancels = task.cancelling() if task is not None else 0
+        frame: Frame | None = None
+        failure: BaseException | None = None
+        try:
+            frame = await self._source.next()
+        except BaseException as error:
+            failure = error
+        self._reader = None
+        if frame is None or self.outcome is not None:
+            raise self._broken_off(failure, task, cancels)
+        return self._noted(frame)
 
     def events(self, frame: Frame) -> tuple[Event, ...]:
         """Decode a frame of this reply; one that cannot be decoded is its end."""
@@ -198,35 +202,41 @@ class Reply:
 
     # --- inside -----------------------------------------------------------------------------
 
-    async def _read(self) -> Frame:
-        """Wait for the source; the cancel by which `_interrupt` wakes us is taken back here."""
-        if self._reader is not None:
-            raise RuntimeError("another task is reading this reply; only one may at a time")
-        task = self._reader = asyncio.current_task()
-        cancels = task.cancelling() if task is not None else 0
-        frame: Frame | None = None
-        failure: BaseException | None = None
-        try:
-            frame = await self._source.next()
-            if frame is None:
-                failure = Truncated("the answer stopped before its end")
-                failure.deployment = self.deployment.name
-        except BaseException as error:
-            failure = error
-        self._reader = None
+    def _noted(self, frame: Frame) -> Frame:
+        """Count a frame, and end with the last one."""
+        mark = frame.mark
+        if mark & _SHOWN:
+            size = len(frame.raw)
+            if not self.shown_frames or size < self.least_frame_bytes:
+                self.least_frame_bytes = size
+            self.shown_frames += 1
+            self.shown_bytes += size
+        if mark & _TOLD:
+            self._note(frame)
+        if mark & _TERMINAL:
+            self._end("complete", None)
+        return frame
+
+    def _broken_off(
+        self, failure: BaseException | None, task: asyncio.Task[object] | None, cancels: int
+    ) -> BaseException:
+        """End with a read that brought no frame, or one too late; return what it gets.
+
+        The cancel by which `_interrupt` woke the reader is taken back; `cancels` were there before.
+        """
         if self._interrupted and task is not None and task.uncancel() <= cancels:
             # Nobody else cancelled us.
             failure = None if isinstance(failure, asyncio.CancelledError) else failure
         if failure is not None and not isinstance(failure, Exception):
             self._end("cancelled", failure)
-            raise failure
+            return failure
         if self.outcome is not None:
-            raise self._over()
-        if failure is not None:
-            self._end("failed", failure)
-            raise failure
-        assert frame is not None
-        return frame
+            return self._over()
+        if failure is None:
+            failure = Truncated("the answer stopped before its end")
+            failure.deployment = self.deployment.name
+        self._end("failed", failure)
+        return failure
 
     def _over(self) -> BaseException:
         """Return what a read gets after the end."""

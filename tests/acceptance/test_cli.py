@@ -14,7 +14,7 @@ from trunkline.cli import main
 from trunkline.testing import FakeUpstream, Json, Status, chat_answer, chat_usage
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = main.list_commands(click.Context(main))
+COMMANDS = main.list_commands(click.Context(main, **main.context_settings))
 EACH = pytest.mark.parametrize("name", COMMANDS)
 Trunk = Callable[..., Result]
 
@@ -49,7 +49,7 @@ def configure(text: str) -> None:
 @EACH
 def test_help_explains_every_option(name: str, trunk: Trunk) -> None:
     """Each option stands there by every name it has, with words; --json is never missing."""
-    command = main.get_command(click.Context(main), name)
+    command = main.get_command(click.Context(main, **main.context_settings), name)
     assert command is not None
     result = trunk(name, "--help")
     assert result.exit_code == 0

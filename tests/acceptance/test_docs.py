@@ -7,6 +7,7 @@ import inspect
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,6 +21,7 @@ import yaml
 from click.testing import CliRunner
 
 from tests.acceptance.pages import PAGES, Block, anchors, blocks, links, name, prose
+from tests.serving import starting
 from trunkline import LLMProvider, LLMRequest, LLMResponse, catalog, llm_service, register_provider
 from trunkline.cli import main
 from trunkline.config import load
@@ -99,7 +101,7 @@ def test_the_python_of_a_page_runs(
     llm_service.use(None)
     try:
         for block in examples:
-            if not block.note.startswith("no-run"):
+            if not block.note:
                 run(block, names)
         asyncio.run(llm_service.default_line().close())
     finally:
@@ -115,9 +117,35 @@ def test_the_python_of_a_page_runs(
 
 def test_a_block_that_is_not_run_says_why() -> None:
     """And there are few of them."""
-    skipped = [block for block in each("python") if block.note]
+    skipped = [block for block in each("python") if block.note not in {"", "gateway"}]
     assert all(re.fullmatch(r"no-run: \w.{10,}", block.note) for block in skipped)
-    assert len(skipped) <= 2
+    assert len(skipped) <= 1
+
+
+@pytest.mark.slow
+def test_what_pages_ask_the_gateway_is_answered(tmp_path: Path) -> None:
+    """In a home folder where it runs, after the README's variables; only the port is another."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    asking = [block for block in each("sh", "python") if block.note == "gateway"]
+    variables = "".join(re.findall(r"(?m)^export .*\n", asking[0].text))
+    python = f"{variables} exec {shlex.quote(sys.executable)} -W error -c "
+    with starting() as start:
+        process = start(TRUNKLINE_DATA=str(tmp_path / ".trunkline"))
+        for block in asking:
+            script = python + shlex.quote(block.text) if block.language == "python" else block.text
+            script = script.replace("http://127.0.0.1:4000", process.url.removesuffix("/v1"))
+            done = subprocess.run(
+                ["sh", "-euc", script],
+                check=False,
+                env={**os.environ, "HOME": str(tmp_path)},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            assert done.returncode == 0, f"{block}: {done.stderr}"
+            assert "You said" in done.stdout, f"{block}: {done.stdout}"
+        assert process.end() == (0, "")
 
 
 class Registered(LLMProvider):
@@ -181,7 +209,7 @@ def command_lines(page: Path) -> Iterator[str]:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_named_commands_and_options_exist(page: Path) -> None:
     """Every command line that is written anywhere is one that `--help` knows."""
-    context = click.Context(main)
+    context = click.Context(main, **main.context_settings)
     for line in command_lines(page):
         command: click.Command = main
         options, *arguments = [], *shlex.split(line)[1:]
@@ -192,6 +220,17 @@ def test_named_commands_and_options_exist(page: Path) -> None:
         options = [option for param in command.get_params(context) for option in param.opts]
         named = [word for word in arguments if word.startswith("-") and word != "-"]
         assert not set(named) - set(options), line
+
+
+def test_the_list_of_commands_is_that_of_help() -> None:
+    """The README has each command once in its list, and no other."""
+    listed = [
+        words
+        for block in blocks(PAGES[0], "")
+        if (words := re.findall(r"(?m)^trunkline (\w+)", block.text))
+    ]
+    said = CliRunner().invoke(main, ["--help"]).output.partition("Commands:")[2]
+    assert [sorted(words) for words in listed] == [re.findall(r"(?m)^  (\w+)  ", said)]
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "")], ids=name)

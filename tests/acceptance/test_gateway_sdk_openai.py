@@ -138,6 +138,26 @@ async def test_tools_through_the_streaming_helper(
     assert made.function.parsed_arguments == Weather(city="Ulm", unit="c")
 
 
+@STREAM
+async def test_sources_and_searches_of_claude(
+    client: openai.AsyncOpenAI, up: FakeUpstream, stream: bool
+) -> None:
+    """However many come, the helper can put them together: sources are numbered, in `citations`."""
+    source = {"type": "web_search_result_location", "url": "https://x.test", "title": None}
+    cited = {"type": "text", "text": "Hi", "citations": [source, source]}
+    found = {"type": "web_search_tool_result", "tool_use_id": "s", "content": [{"url": "u"}]}
+    up.script(Json(message_answer(content=[found, cited, found, cited])))
+    asked: Any = {"model": "claude-sonnet-4-5", "messages": HELLO}
+    if stream:
+        async with client.chat.completions.stream(**asked) as events:
+            final: Any = await events.get_final_completion()
+    else:
+        final = await client.chat.completions.create(**asked)
+    message = final.choices[0].message
+    assert message.content == "HiHi"
+    assert message.citations == [{"index": number, **source} for number in range(4)]
+
+
 @EACH
 async def test_tools_and_back(client: openai.AsyncOpenAI, up: FakeUpstream, model: str) -> None:
     """A call, its result sent back with the SDK's own message, and the answer to that."""
@@ -335,7 +355,7 @@ async def test_a_connection_that_breaks(url: str, up: FakeUpstream) -> None:
     await up.wait_idle(timeout_s=1.0)
 
 
-# --- leaving, silence, models ---------------------------------------------------------------------
+# --- leaving, silence -----------------------------------------------------------------------------
 
 SLOW = Sse(chat_chunks("word " * 200), delay_s=0.05)
 
@@ -400,11 +420,3 @@ async def test_a_silent_stream_is_kept_alive(
     assert blocks[-2:] == ["data: [DONE]", ""]
     async with client.chat.completions.stream(model="gpt-4o", messages=HELLO) as events:
         assert (await events.get_final_completion()).choices[0].message.content == "Hi there."
-
-
-async def test_models(client: openai.AsyncOpenAI) -> None:
-    """All at once, and each by a name that may hold anything."""
-    listed = [model.id async for model in client.models.list()]
-    assert listed == ["gpt-4o", "vendor/model:1", "claude-sonnet-4-5", "demo"]
-    for name in listed:
-        assert (await client.models.retrieve(name)).id == name

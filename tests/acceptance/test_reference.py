@@ -185,9 +185,10 @@ def test_every_environment_variable_is_named_and_no_other() -> None:
 
 
 def test_the_known_providers_are_those_of_the_catalog() -> None:
-    """In its order, with their names, addresses and variables."""
+    """In its order, with their names, addresses, variables and usual models."""
+    columns = ("also called", "base URL", "key", "address", "usual model")
     shown = [
-        (words(r["type"])[0], *(words(r[c]) for c in ("also called", "base URL", "key", "address")))
+        (words(r["type"])[0], *(words(r[column]) for column in columns))
         for r in CONFIGURATION["Known providers"]
     ]
     assert shown == [
@@ -197,6 +198,7 @@ def test_the_known_providers_are_those_of_the_catalog() -> None:
             [row.base_url] * bool(row.base_url),
             list(row.key_variables),
             [row.url_variable] * bool(row.url_variable),
+            [row.usual_model] * bool(row.usual_model),
         )
         for row in catalog.rows().values()
     ]

@@ -78,7 +78,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 def written(tmp_path: Path) -> list[Record]:
     """Return what stands in them."""
-    return [record for path in files(tmp_path) for record, _ in read(path)]
+    return [record for path in files(tmp_path) for frame, _ in read(path) for record in frame]
 
 
 def is_locked(path: Path) -> bool:
@@ -188,7 +188,10 @@ journal.append(called("parent"), flush=True)
 journal.close()
 """
     assert start(script).wait() == 0
-    by_file = [[(type(r).__name__, r.call_id) for r, _ in read(path)] for path in files(tmp_path)]
+    by_file = [
+        [(type(r).__name__, r.call_id) for frame, _ in read(path) for r in frame]
+        for path in files(tmp_path)
+    ]
     kinds = ("Begun", "Ended", "Called")
     assert sorted(by_file) == [[(kind, who) for kind in kinds] for who in ("child", "parent")]
 
@@ -203,7 +206,7 @@ if not os.fork():
     say("ok"); sys.stdin.readline(); os._exit(0)
 die()
 """
-    process = start(script, limit_bytes=250)
+    process = start(script, limit_bytes=100)
     assert heard(process) == "ok"
     assert process.wait() == -signal.SIGKILL
     assert len(files(tmp_path)) > 1

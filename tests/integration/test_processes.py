@@ -1,12 +1,15 @@
 """The gateway's processes: whoever dies, no caller is turned away and no answer goes unrecorded."""
 
 import asyncio
+import fcntl
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ import aiohttp
 import pytest
 
 from tests.serving import (
+    COMMAND,
     Load,
     Process,
     alive,
@@ -158,6 +162,33 @@ async def test_a_second_interrupt_does_not_wait(started: Any) -> None:
         with pytest.raises((aiohttp.ClientError, ConnectionError)):
             await answer.read()
     assert not any(map(alive, children))
+
+
+def test_its_terminal_is_closed() -> None:
+    """The gateway ends with it, although SIGHUP by itself means to read the configuration anew."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=own_terminal,  # noqa: PLW1509 - no other thread runs
+    )
+    os.close(theirs)
+    seen = b""
+    while b"try: curl" not in seen:
+        seen += os.read(ours, 1000)
+    process.send_signal(signal.SIGHUP)
+    while b"has not changed" not in seen:
+        seen += os.read(ours, 1000)
+    os.close(ours)
+    assert process.wait(timeout=20) == 0
+
+
+def own_terminal() -> None:
+    """Make standard input the terminal whose end this process hears of."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def listens(process: Process) -> bool:

@@ -5,6 +5,7 @@ import random
 from collections import Counter
 
 import pytest
+import uvloop
 
 from tests.wire import ECHO, ask, read
 from trunkline.clock import SystemClock
@@ -93,31 +94,45 @@ async def cancel(transport: Transport, chat: Chat, turns: int) -> None:
         assert isinstance(end, asyncio.CancelledError)
 
 
+async def call_many(up: FakeUpstream, calls: int) -> tuple[Counter[str], int]:
+    """Make many calls at once; return their fates and the most connections that stood."""
+    fates: Counter[str] = Counter()
+    most_connections = 0
+    transport = Transport(SystemClock())
+    numbers = iter(range(calls))
+
+    async def worker(seed: int) -> None:
+        nonlocal most_connections
+        dice = random.Random(seed)
+        for number in numbers:
+            fates[await call(transport, up.url, number, dice)] += 1
+            most_connections = max(most_connections, up.open_connections)
+
+    await asyncio.gather(*(worker(seed) for seed in range(CONCURRENCY)))
+    await up.wait_idle()
+    assert up.open_connections <= CONCURRENCY
+    await transport.close()
+    await up.wait_idle(closed=True)
+    assert fates.total() == calls
+    assert set(fates) == set(FATES)
+    return fates, most_connections
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_no_answer_reaches_another_caller() -> None:
     """Whole, streamed, left, cancelled and failing calls share connections, never answers."""
-    fates: Counter[str] = Counter()
-    most_connections = 0
     async with FakeUpstream(answer) as up:
-        transport = Transport(SystemClock())
-        numbers = iter(range(CALLS))
-
-        async def worker(seed: int) -> None:
-            nonlocal most_connections
-            dice = random.Random(seed)
-            for number in numbers:
-                fates[await call(transport, up.url, number, dice)] += 1
-                most_connections = max(most_connections, up.open_connections)
-
-        await asyncio.gather(*(worker(seed) for seed in range(CONCURRENCY)))
-        await up.wait_idle()
-        assert up.open_connections <= CONCURRENCY
-        await transport.close()
-        await up.wait_idle(closed=True)
-    assert fates.total() == CALLS
-    assert set(fates) == set(FATES)
+        fates, most_connections = await call_many(up, CALLS)
     # A connection that was just closed may be seen for a turn or two beside its successor.
     assert most_connections <= 2 * CONCURRENCY
     good = fates["whole"] + fates["stream"] + fates["refused"]
     assert up.connections_made < CALLS - good + CONCURRENCY
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_no_answer_reaches_another_caller_on_uvloop() -> None:
+    """The gateway's loop has transports of its own."""
+    with FakeUpstream.in_thread(answer) as up:
+        uvloop.run(call_many(up, CALLS // 4))

@@ -40,6 +40,8 @@ from trunkline.testing import (
     reset,
 )
 from trunkline.transport import MAX_ERROR_BYTES, Transport
+from trunkline.transport.aiohttp_client import AiohttpClient
+from trunkline.transport.pools import Pools
 from trunkline.types import Limits
 
 QUICK = Limits(connect_timeout_s=5, first_token_timeout_s=0.15, idle_timeout_s=0.1)
@@ -57,10 +59,15 @@ async def up() -> AsyncIterator[FakeUpstream]:
         yield upstream
 
 
-@pytest.fixture
-async def transport(up: FakeUpstream) -> AsyncIterator[Transport]:
-    """A transport that must have let go of everything when its test is over."""
+@pytest.fixture(params=["direct", "aiohttp"])
+async def transport(up: FakeUpstream, request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
+    """A transport that must have let go of everything when its test is over.
+
+    Once as it is, once over the client that otherwise serves only what is behind a proxy.
+    """
     made = Transport(SystemClock())
+    if request.param == "aiohttp":
+        made._pools = Pools(AiohttpClient)
     yield made
     await up.wait_idle()
     await made.close()

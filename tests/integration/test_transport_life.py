@@ -42,6 +42,21 @@ def up(request: pytest.FixtureRequest) -> Iterator[FakeUpstream]:
         yield upstream
 
 
+UVLOOP = """
+import uvloop
+asyncio.events.new_event_loop = asyncio.new_event_loop = uvloop.new_event_loop
+"""
+
+
+@pytest.fixture(params=["", UVLOOP], ids=["asyncio", "uvloop"])
+def loops(request: pytest.FixtureRequest) -> str:
+    """The head of a script, which says what loops it has.
+
+    Not for loops that are closed without a shutdown: uvloop itself warns of those.
+    """
+    return str(request.param)
+
+
 def run(script: str, up: FakeUpstream) -> None:
     """Run a script in a process where every warning shows, and expect it to say nothing."""
     done = subprocess.run(
@@ -58,9 +73,9 @@ def run(script: str, up: FakeUpstream) -> None:
     assert (done.returncode, said) == (0, [])
 
 
-def test_run_after_run(up: FakeUpstream) -> None:
+def test_run_after_run(up: FakeUpstream, loops: str) -> None:
     """Each `asyncio.run` has connections of its own and closes them."""
-    run("for _ in range(4): asyncio.run(call()); gc.collect()", up)
+    run(loops + "for _ in range(4): asyncio.run(call()); gc.collect()", up)
     assert up.connections_made == 4
     assert up.open_connections == 0
 
@@ -101,11 +116,12 @@ gc.collect()
     )
 
 
-def test_a_reply_that_is_dropped(up: FakeUpstream) -> None:
+def test_a_reply_that_is_dropped(up: FakeUpstream, loops: str) -> None:
     """Its connection goes with it."""
     up.script(Sse(chat_chunks("a b c d")).hang_after(700))
     run(
-        """
+        loops
+        + """
 async def drop():
     reply = await transport.send(ask(URL, stream=True))
     reply.on_close(lambda reply: None)
@@ -125,10 +141,11 @@ gc.collect()
     assert up.open_connections == 0
 
 
-def test_loops_in_threads(up: FakeUpstream) -> None:
+def test_loops_in_threads(up: FakeUpstream, loops: str) -> None:
     """One transport serves them all at once."""
     run(
-        """
+        loops
+        + """
 failed = []
 async def many():
     await asyncio.gather(*(call() for _ in range(10)))
@@ -149,10 +166,11 @@ assert not failed, failed
 
 
 @pytest.mark.parametrize("loop", ["asyncio.run(call())", "loop.run_until_complete(call())"])
-def test_a_fork(up: FakeUpstream, loop: str) -> None:
+def test_a_fork(up: FakeUpstream, loop: str, loops: str) -> None:
     """The child has connections of its own; the parent's still work afterwards."""
     run(
-        f"""
+        loops
+        + f"""
 loop = asyncio.new_event_loop()
 loop.run_until_complete(call())
 child = os.fork()
@@ -172,5 +190,29 @@ loop.close()
 
 def test_nothing_heavy_is_imported_before_the_first_call() -> None:
     """`import trunkline.transport` loads no HTTP library."""
-    script = "import sys, trunkline.transport; assert not {'aiohttp', 'yarl'} & set(sys.modules)"
+    script = (
+        "import sys, trunkline.transport\n"
+        "assert not {'aiohttp', 'httptools', 'yarl'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("behind_a_proxy", [False, True])
+def test_aiohttp_is_loaded_for_what_is_behind_a_proxy(
+    up: FakeUpstream, monkeypatch: pytest.MonkeyPatch, *, behind_a_proxy: bool
+) -> None:
+    """A call that goes straight needs neither it nor what it brings."""
+    if behind_a_proxy:
+        monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    run(
+        f"""
+from trunkline.errors import ConnectFailed
+try:
+    asyncio.run(call())
+except ConnectFailed:
+    assert {behind_a_proxy}
+heavy = {{"aiohttp", "yarl", "multidict", "urllib.request", "http.client"}} & set(sys.modules)
+assert bool(heavy) == {behind_a_proxy}, heavy
+""",
+        up,
+    )

@@ -10,7 +10,7 @@ import pytest
 
 from tests.wire import ask, read
 from trunkline.clock import SystemClock
-from trunkline.errors import ConnectFailed, Truncated
+from trunkline.errors import ConnectFailed, ConnectionLost
 from trunkline.testing import FakeUpstream, Sse, chat_chunks
 from trunkline.transport import Transport
 
@@ -134,7 +134,7 @@ async def test_closing_the_transport_fails_what_is_under_way(
     task = asyncio.create_task(read(reply))
     await asyncio.sleep(0.03)
     await transport.close()
-    with pytest.raises(Truncated):
+    with pytest.raises(ConnectionLost, match="closed in the middle"):
         await asyncio.wait_for(task, 1)
 
 

@@ -26,6 +26,8 @@ from trunkline.testing import (
     reset,
 )
 from trunkline.transport import Transport
+from trunkline.transport.aiohttp_client import AiohttpClient
+from trunkline.transport.pools import Pools
 from trunkline.types import Trail
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -38,10 +40,15 @@ async def up() -> AsyncIterator[FakeUpstream]:
         yield upstream
 
 
-@pytest.fixture
-async def transport(up: FakeUpstream) -> AsyncIterator[Transport]:
-    """A transport that must have let go of everything when its test is over."""
+@pytest.fixture(params=["direct", "aiohttp"])
+async def transport(up: FakeUpstream, request: pytest.FixtureRequest) -> AsyncIterator[Transport]:
+    """A transport that must have let go of everything when its test is over.
+
+    Once as it is, once over the client that otherwise serves only what is behind a proxy.
+    """
     made = Transport(SystemClock())
+    if request.param == "aiohttp":
+        made._pools = Pools(AiohttpClient)
     yield made
     await up.wait_idle()
     await made.close()
@@ -113,7 +120,7 @@ async def test_cookies_are_not_kept(up: FakeUpstream, transport: Transport) -> N
 
 async def test_nagle_is_off(up: FakeUpstream, transport: Transport) -> None:
     """A small write leaves at once; without it, chunks stall for 40 ms."""
-    reply = await transport.send(ask(up.url, stream=True))
+    reply = await transport.send(ask(up.url.replace("127.0.0.1", "localhost"), stream=True))
     (handler,) = (await transport._pools.client())._standing  # type: ignore[attr-defined]
     sock = handler.transport.get_extra_info("socket")
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

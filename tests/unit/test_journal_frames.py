@@ -13,13 +13,20 @@ from hypothesis import strategies as st
 
 from tests.journal_records import begun, called, ended
 from trunkline.journal import read
-from trunkline.journal.frames import MAX_PAYLOAD_BYTES, Gap, frame, owner_of, seed_of
+from trunkline.journal.frames import (
+    MAX_RECORD_BYTES,
+    MOST_RECORDS,
+    Gap,
+    frame,
+    owner_of,
+    seed_of,
+)
 from trunkline.types.record import Record
 
 NAME = "20261120T120000-1-0011223344556677.000000.log"
 SEED = seed_of(owner_of(Path(NAME)))
 RECORDS: list[Record] = [begun(), ended(), called(), begun("c2", tags=("\0\0\0\1",)), ended("c2")]
-FRAMES = [frame(msgspec.msgpack.encode(record), SEED) for record in RECORDS]
+FRAMES = [frame([msgspec.msgpack.encode(record)], SEED) for record in RECORDS]
 WHOLE = b"".join(FRAMES)
 
 
@@ -28,7 +35,7 @@ def kept(data: bytes, folder: Path, name: str = NAME) -> tuple[list[Record], lis
     path = folder / name
     path.write_bytes(data)
     gaps: list[Gap] = []
-    return [record for record, _ in read(path, gaps=gaps)], gaps
+    return [record for frame, _ in read(path, gaps=gaps) for record in frame], gaps
 
 
 def is_subsequence(some: Sequence[Record], of: Sequence[Record]) -> bool:
@@ -38,11 +45,11 @@ def is_subsequence(some: Sequence[Record], of: Sequence[Record]) -> bool:
 
 
 def test_every_offset_is_a_place_to_go_on_from(tmp_path: Path) -> None:
-    """Reading from the offset after a record yields exactly the records behind it."""
+    """Reading from the offset after a frame yields exactly the frames behind it."""
     path = tmp_path / NAME
     path.write_bytes(WHOLE)
     everything = list(read(path))
-    assert [record for record, _ in everything] == RECORDS
+    assert [record for (record,), _ in everything] == RECORDS
     assert everything[-1][1] == len(WHOLE)
     for i, (_, offset) in enumerate(everything):
         assert list(read(path, offset)) == everything[i + 1 :]
@@ -67,7 +74,7 @@ def test_a_living_owners_reader_stops_at_what_is_no_record(tmp_path: Path) -> No
     """Without `gaps` nothing behind a bad frame is read, for it may be a write under way."""
     path = tmp_path / NAME
     path.write_bytes(FRAMES[0] + b"\xff" * 30 + FRAMES[1])
-    assert list(read(path)) == [(RECORDS[0], len(FRAMES[0]))]
+    assert list(read(path)) == [([RECORDS[0]], len(FRAMES[0]))]
 
 
 def test_a_dead_owners_reader_goes_on_behind_damage(tmp_path: Path) -> None:
@@ -93,7 +100,7 @@ def test_a_frame_of_another_file_is_no_record(tmp_path: Path) -> None:
 
 def test_a_record_of_an_unknown_kind_is_a_gap(tmp_path: Path) -> None:
     """What a newer version wrote is passed over and told, never guessed at."""
-    stranger = frame(msgspec.msgpack.encode({"type": "z", "call_id": "c9"}), SEED)
+    stranger = frame([msgspec.msgpack.encode(["z", "c9"])], SEED)
     records, gaps = kept(FRAMES[0] + stranger + FRAMES[1], tmp_path)
     assert records == RECORDS[:2]
     assert gaps == [Gap(len(FRAMES[0]), len(FRAMES[0]) + len(stranger), torn=False)]
@@ -101,8 +108,8 @@ def test_a_record_of_an_unknown_kind_is_a_gap(tmp_path: Path) -> None:
 
 def test_a_length_beyond_the_cap_is_never_followed(tmp_path: Path) -> None:
     """A frame longer than any we write is no record, even when its CRC matches."""
-    payload = msgspec.msgpack.encode(called(error="x" * MAX_PAYLOAD_BYTES))
-    records, _ = kept(frame(payload, SEED) + FRAMES[0], tmp_path)
+    payload = msgspec.msgpack.encode(called(error="x" * MAX_RECORD_BYTES * MOST_RECORDS))
+    records, _ = kept(frame([payload], SEED) + FRAMES[0], tmp_path)
     assert records == [RECORDS[0]]
 
 
@@ -114,7 +121,7 @@ def test_any_truncation_yields_a_prefix(length: int) -> None:
         whole = sum(length >= len(b"".join(FRAMES[: i + 1])) for i in range(len(FRAMES)))
         assert records == RECORDS[:whole]
         assert all(gap.torn for gap in gaps)
-        assert [record for record, _ in read(Path(folder, NAME))] == records
+        assert [record for frame, _ in read(Path(folder, NAME)) for record in frame] == records
 
 
 @given(at=st.integers(0, len(WHOLE) - 1), byte=st.integers(0, 255))
@@ -129,7 +136,7 @@ def test_any_damaged_byte_costs_its_own_record_only(at: int, byte: int) -> None:
         whole = bytes(data) == WHOLE
         assert records == (RECORDS if whole else RECORDS[:hit] + RECORDS[hit + 1 :])
         assert len(gaps) == (0 if whole else 1)
-        living = [record for record, _ in read(Path(folder, NAME))]
+        living = [record for frame, _ in read(Path(folder, NAME)) for record in frame]
         assert living == (RECORDS if whole else RECORDS[:hit])
 
 

@@ -16,6 +16,7 @@ from tests.journal_records import begun, called, ended
 from trunkline.clock import SystemClock
 from trunkline.errors import RecordError
 from trunkline.journal import Journal, read
+from trunkline.journal.frames import MOST_RECORDS
 from trunkline.types.answer import Usage
 from trunkline.types.record import Record
 
@@ -36,7 +37,12 @@ def journal(folder: Path) -> Iterator[Journal]:
 
 def written(folder: Path) -> list[Record]:
     """Return every record in every file, in the order of the files."""
-    return [record for path in sorted(folder.glob("*.log")) for record, _ in read(path)]
+    return [
+        record
+        for path in sorted(folder.glob("*.log"))
+        for frame, _ in read(path)
+        for record in frame
+    ]
 
 
 def is_locked(path: Path) -> bool:
@@ -84,6 +90,22 @@ def test_flush_writes_all_that_waits_with_one_write(
     journal.append(called(), flush=True)
     assert writes.count == 1
     assert written(folder) == [ended(), called()]
+
+
+def test_a_crowd_that_waits_is_written_in_its_order(
+    folder: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More records than a frame holds leave in several; those written before a failure count."""
+    records: list[Record] = [ended(f"c{i}") for i in range(2 * MOST_RECORDS)]
+    for record in records:
+        journal.append(record, flush=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", Writes(room=300))
+        with pytest.raises(RecordError):
+            journal.append(begun(), flush=True)
+    assert written(folder) == records[:MOST_RECORDS]
+    journal.append(called(), flush=True)
+    assert written(folder) == [*records, called()]
 
 
 def test_short_writes_are_finished(
@@ -273,7 +295,7 @@ def test_a_file_taken_by_an_ingester_is_not_used(
     journal.append(begun(), flush=True)
     path = max(folder.iterdir())
     assert path.name.endswith(".000001.log")
-    assert [record for record, _ in read(path)] == [begun()]
+    assert [record for frame, _ in read(path) for record in frame] == [begun()]
 
 
 def test_threads_do_not_tear_each_others_records(folder: Path) -> None:

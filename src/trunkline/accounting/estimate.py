@@ -77,9 +77,9 @@ class Estimates:
         if call.body.needs & _MEDIA:
             for part in call.prompt.parts():
                 if isinstance(part, Image | Audio | File):
-                    text_bytes -= len(part.data or "")
+                    text_bytes = max(text_bytes - len(part.data or ""), 0)
                     media_tokens += _MEDIA_TOKENS
-        return max(text_bytes, 0) // _BYTES_PER_TOKEN + media_tokens + 8
+        return text_bytes // _BYTES_PER_TOKEN + media_tokens + 8
 
     def output_tokens(self, call: Chat, deployment: str) -> int:
         """Estimate the tokens of all the answer's choices."""

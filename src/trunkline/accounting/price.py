@@ -92,9 +92,9 @@ class Bound:
         """Return the bound, in the dearest tier that `input_tokens` can reach; rounded up."""
         most = 0
         for threshold, request, dearest_input, dearest_output in self._tiers:
-            if input_tokens > threshold:
-                total = request + input_tokens * dearest_input + output_tokens * dearest_output
-                most = max(most, total)
+            total = request + input_tokens * dearest_input + output_tokens * dearest_output
+            if input_tokens > threshold and total > most:
+                most = total
         return -(-most // _MILLION)
 
 

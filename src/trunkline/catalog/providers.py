@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -36,8 +37,14 @@ class ProviderRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """True = its own model names may contain `/`, as in `meta-llama/llama-4`."""
     text_models: tuple[str, ...] = ()
     """Models, as shell patterns, that also take text completions at `/completions`."""
+    usual_model: str = ""
+    """What it is asked for when nobody named or listed a model: cheap, current, for any purpose."""
+    models_source: str = ""
+    """The URL of the page that has `usual_model`."""
     quirks: frozenset[str] = frozenset()
     """Names the dialect knows."""
+    lacks: frozenset[Literal["audio", "images", "files"]] = frozenset()
+    """What no model of it takes in a message."""
     limits: Limits = Limits()
     also: tuple[str, ...] = ()
     """Other names under which tools of the field know this provider."""

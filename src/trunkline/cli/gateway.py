@@ -64,7 +64,7 @@ def calls(call_id: str | None, limit: int, config: str | None, as_json: bool, **
     )
     rows = line.store.calls(limit, where)
     if as_json:
-        print_json(msgspec.to_builtins(rows))
+        print_json([row.to_dict() for row in rows])
     elif call_id is not None:
         _show(call_id, rows)
     elif rows:

@@ -37,13 +37,15 @@ _INT64_MAX = 2**63 - 1
 def models(config: str | None, as_json: bool) -> None:
     """List the models and groups that can be asked, with prices in USD per million tokens.
 
-    A price of - is not known. "(any)" stands for a provider that takes names it does not list.
+    A price of - is not known. "usual" is what a provider that lists no models is asked for when
+    nobody names one; "(any)" stands for a provider that takes names it does not list.
     """
     found = open_line(config).config
     names = [*((name, "group") for name in found.groups), *((n, "alias") for n in found.aliases)]
     rows = [_named(name, kind) for name, kind in names]
     for provider in found.providers.values():
-        rows += [_priced(provider, model) for model in provider.models]
+        asked = provider.models or (provider.usual_model,)
+        rows += [_priced(provider, *pair) for pair in zip(provider.names, asked, strict=False)]
         if provider.open:
             free = "0.00" if provider.local else None
             rows.append(_named(None, "any", provider.name, free, free))
@@ -184,12 +186,13 @@ def _print_gateway(gateway: dict[str, Any]) -> None:
     click.echo()
 
 
-def _priced(provider: Provider, model: str) -> dict[str, Any]:
+def _priced(provider: Provider, name: str, model: str) -> dict[str, Any]:
+    kind = "model" if provider.models else "usual"
     price = provider.price(model)
     if price is None:
-        return _named(model, "model", provider.name)
+        return _named(name, kind, provider.name)
     prices = format_usd(price.input_nusd), format_usd(price.output_nusd)
-    return _named(model, "model", provider.name, *prices)
+    return _named(name, kind, provider.name, *prices)
 
 
 def _named(

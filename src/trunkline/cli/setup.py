@@ -89,6 +89,8 @@ def _asked_for(provider: Provider) -> str:
     models = ", ".join(provider.models)
     if not provider.open:
         return models
+    if provider.usual_model and not models:
+        return f"any model, {provider.usual_model} when none is named"
     return f"{models} and any other model" if models else "any model"
 
 

@@ -34,7 +34,7 @@ from trunkline.routing.plan import Planner
 from trunkline.service import Service, stack
 from trunkline.storage.sqlite import SqliteStore
 from trunkline.transport import Transport
-from trunkline.types import Call, Record
+from trunkline.types import Call
 
 _SYNC_S = 0.1
 _LOG_S = 0.1
@@ -71,9 +71,10 @@ class Trunkline:
         jobs = (Job(_SYNC_S, self._journal.sync), Job(_LOG_S, self.events.drain))
         ingestion = Job(_INGEST_S, self._ingestion.run, patience_s=_INGEST_PATIENCE_S)
         self._keeper = Keeper((*jobs, ingestion) if ingesting else jobs)
+        self._journal.wake = self._keeper.touch
         self._state = State(
             clock=self.clock,
-            book=_Book(self._journal, self._keeper),
+            book=self._journal,
             events=self.events,
             ledger=self.ledger,
             estimates=estimates,
@@ -134,9 +135,14 @@ class Trunkline:
         return await self._service(call)
 
     def models(self) -> list[str]:
-        """Return every name a caller may use: groups, aliases, then each provider's models."""
+        """Return the names to ask for: groups, aliases, then models, the default provider's first.
+
+        A provider that lists no models has its usual one, if there is any; it takes others too.
+        """
         config = self.config
-        listed = (model for provider in config.providers.values() for model in provider.models)
+        default, providers = config.default_provider, config.providers.values()
+        by_rank = sorted(providers, key=lambda provider: provider.name != default)
+        listed = (name for provider in by_rank for name in provider.names)
         return list(dict.fromkeys((*config.groups, *config.aliases, *listed)))
 
     def status(self) -> dict[str, bool]:
@@ -170,19 +176,6 @@ class Trunkline:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
-
-
-class _Book:
-    """The journal, with a nudge to the keeper."""
-
-    def __init__(self, journal: Journal, keeper: Keeper) -> None:
-        self._append = journal.append
-        self._touch = keeper.touch
-
-    def append(self, record: Record, *, flush: bool) -> None:
-        self._append(record, flush=flush)
-        if flush:
-            self._touch()
 
 
 _lines: weakref.WeakSet[Trunkline] = weakref.WeakSet()

@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
-logger = logging.getLogger("trunkline")
+logger = logging.getLogger("trunkline.keeper")
 
 
 class Job(NamedTuple):

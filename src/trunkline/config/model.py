@@ -39,6 +39,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     """True = its own model names may contain `/`."""
     text_models: tuple[str, ...] = ()
     """Models, as shell patterns, that also take text completions."""
+    usual_model: str = ""
+    """What to ask it for when no model was named and it lists none; "" = nobody knows."""
 
     @property
     def limits(self) -> Limits:
@@ -49,6 +51,12 @@ class Provider(Struct, frozen=True, kw_only=True):
     def open(self) -> bool:
         """Tell whether a name that it does not list may be meant for it."""
         return self.any_model or not self.models
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What callers may say for its models: the listed ones, else the usual one."""
+        usual = (f"{self.name}/{self.usual_model}",) if self.usual_model else ()
+        return self.models or usual
 
     def deployment(self, model: str, at_ns: int | None = None) -> Deployment:
         """Return the row that answers `model`, priced as of `at_ns` (now if None)."""

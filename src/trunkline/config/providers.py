@@ -61,6 +61,7 @@ class Draft(Struct, kw_only=True):
             api_key=None if key is None else Secret(key),
             headers=connection.headers(self.fields.get("headers")),
             quirks=self.row.quirks,
+            lacks=self.row.lacks,
             limits=connection.limits(self.row.limits, self.fields),
         )
         if "retries" in self.fields:
@@ -76,6 +77,7 @@ class Draft(Struct, kw_only=True):
             local=self.row.local,
             vendor_prefixes=self.row.vendor_prefixes,
             text_models=self.row.text_models,
+            usual_model=self.row.usual_model,
         )
 
     def _needs_key(self) -> bool:

@@ -6,8 +6,6 @@ import asyncio
 import ipaddress
 import logging
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 from trunkline import dialects
 from trunkline.client import Trunkline
@@ -25,11 +23,7 @@ from trunkline.gateway.keys import Holder, KeyRing
 from trunkline.gateway.relay import STOPPING, refusal, relay
 from trunkline.gateway.surfaces import metrics, models
 
-Event = dict[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-
-logger = logging.getLogger("trunkline")
+logger = logging.getLogger("trunkline.gateway")
 
 _CHATS = {
     "/chat/completions": "openai_chat",
@@ -69,14 +63,6 @@ class Gateway:
         self._seen: set[str] = set()
         """Host headers that were found to be ours."""
         self._limit_bytes = server.max_body_mb * 1024 * 1024
-
-    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
-        """Live from the start of the server to its end; ASGI is spoken for nothing else."""
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._line.close()
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def respond(self, request: Request) -> None:
         """Answer one request, whatever it is."""

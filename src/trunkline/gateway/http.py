@@ -52,8 +52,8 @@ class Wire(Protocol):
     peer: str
     """The caller's address, without a port."""
 
-    def send(self, data: bytes) -> None:
-        """Write `data`; nothing happens when the caller is gone."""
+    def send(self, data: bytes, *, more: bool = False) -> None:
+        """Write `data`, with `more` soon; nothing happens when the caller is gone."""
 
     async def drained(self) -> None:
         """Wait until the caller has read enough of what was sent."""
@@ -209,7 +209,7 @@ class Request:
         if self._head:
             data, self._head = self._head + data, b""
         if data:
-            self._wire.send(data)
+            self._wire.send(data, more=more)
         if not more:
             self.ended = True
             self._wire.done(self)

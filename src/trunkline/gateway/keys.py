@@ -76,23 +76,24 @@ class KeyRing:
         Raises:
             Unauthorized: nobody does.
         """
-        scheme, _, shown = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not shown.strip():
-            shown = headers.get("x-api-key") or headers.get("api-key") or ""
-        shown = shown.strip()
-        holder = self._remembered.get(shown)
-        if holder is not None:
-            return holder
-        if not shown:
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        shown = [token] if scheme.lower() == "bearer" else []
+        shown += [headers.get("x-api-key", ""), headers.get("api-key", "")]
+        for key in shown:
+            if (holder := self._find(key.strip())) is not None:
+                return holder
+        if not any(shown):
             raise Unauthorized(
                 "no API key was given; send 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
             )
-        holder = self._holders.get(self._digest(shown))
-        if holder is None:
-            raise Unauthorized("the API key is not known here")
-        if len(self._remembered) >= _MOST_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[shown] = holder
+        raise Unauthorized("the API key is not known here")
+
+    def _find(self, key: str) -> Holder | None:
+        holder = self._remembered.get(key)
+        if holder is None and key and (holder := self._holders.get(self._digest(key))) is not None:
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = holder
         return holder
 
     def _digest(self, key: str) -> bytes:

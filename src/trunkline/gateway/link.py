@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import sys
 
 READY = b"r"
 _LENGTH = struct.Struct(">I")
@@ -45,14 +46,10 @@ class Link:
         return found
 
     def first(self) -> bytes:
-        """Wait for the first message.
-
-        Raises:
-            EOFError: the link ended before.
-        """
+        """Wait for the first message; where the link ends before, this process does too."""
         while not (found := self.hear()):
             if self.ended:
-                raise EOFError
+                sys.exit()
         return found[-1]
 
     def tell_ready(self) -> None:

@@ -1,14 +1,14 @@
 """One caller's connection: HTTP/1.1 read by httptools, with the limits that a public door needs.
 
-uvicorn owns the listening socket, starts and drains; this class stands in the place of its HTTP
-protocol and hands each `Request` to the gateway without a framework in between.
+Each `Request` goes to the gateway without a framework in between: that costs a third of what ASGI
+and a server for it do (`docs/decisions/0013-own-connection-class.md`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import Protocol
 from urllib.parse import unquote
 
 import httptools
@@ -18,16 +18,18 @@ from trunkline.errors import InputError
 from trunkline.gateway.http import Head, Request
 from trunkline.gateway.relay import refusal
 
-if TYPE_CHECKING:
-    import uvicorn
-    from uvicorn.server import ServerState
-
-    from trunkline.gateway.app import Gateway
-
 HEAD_BYTES = 64 * 1024
 HEAD_S = 30.0
 IDLE_S = 75.0
 STALLED_S = 60.0
+_MOST_HELD_BYTES = 64 * 1024
+
+
+class Responder(Protocol):
+    """Who answers requests: the gateway."""
+
+    async def respond(self, request: Request) -> None:
+        """Answer one request; its answer has ended when this returns, or is cut."""
 
 
 class Connection(asyncio.Protocol):
@@ -35,15 +37,15 @@ class Connection(asyncio.Protocol):
 
     def __init__(
         self,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
+        responder: Responder,
+        connections: set[Connection],
+        tasks: set[asyncio.Task[None]],
     ) -> None:
-        self._gateway = cast("Gateway", config.app)  # not what uvicorn wraps around it
-        self._connections: set[Any] = server_state.connections
-        self._tasks: set[asyncio.Task[None]] = server_state.tasks
-        self._loop = _loop or asyncio.get_running_loop()
+        """`connections` has this one while it stands, `tasks` one for each request under way."""
+        self._responder = responder
+        self._connections = connections
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self.peer = ""
         self._parser = httptools.HttpRequestParser(self)
@@ -63,6 +65,9 @@ class Connection(asyncio.Protocol):
         self._full: asyncio.Future[None] | None = None
         """Pending while the caller does not read what waits for it."""
         self._stalled: asyncio.TimerHandle | None = None
+        self._held: list[bytes] = []
+        """Sent, but not written yet."""
+        self._held_bytes = 0
         self._last = False
         """No request is taken after the one being answered."""
 
@@ -171,10 +176,17 @@ class Connection(asyncio.Protocol):
 
     # --- for requests: see `http.Wire` --------------------------------------------------------
 
-    def send(self, data: bytes) -> None:
-        """Write `data`."""
-        if not self._transport.is_closing():
-            self._transport.write(data)
+    def send(self, data: bytes, *, more: bool = False) -> None:
+        """Write `data`; with `more`, together with what is sent in the same turn of the loop.
+
+        Pieces of a stream often come several at once: one system call takes them all.
+        """
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if not more or self._held_bytes > _MOST_HELD_BYTES:
+            self._flush()
+        elif len(self._held) == 1:
+            self._loop.call_soon(self._flush)
 
     async def drained(self) -> None:
         """Wait until the caller has read enough."""
@@ -200,7 +212,7 @@ class Connection(asyncio.Protocol):
         if not self._pipeline:
             self._transport.resume_reading()
 
-    # --- for uvicorn --------------------------------------------------------------------------
+    # --- for the server -----------------------------------------------------------------------
 
     def shutdown(self) -> None:
         """Take no more requests; the one being answered is."""
@@ -212,6 +224,13 @@ class Connection(asyncio.Protocol):
 
     # --- inside -------------------------------------------------------------------------------
 
+    def _flush(self) -> None:
+        held = self._held
+        if held and not self._transport.is_closing():
+            self._transport.write(b"".join(held))
+        held.clear()
+        self._held_bytes = 0
+
     def _answer(self, request: Request) -> None:
         self._request = request
         if self._last:
@@ -222,9 +241,10 @@ class Connection(asyncio.Protocol):
 
     async def _run(self, request: Request) -> None:
         try:
-            await self._gateway.respond(request)
+            await self._responder.respond(request)
         finally:
             if not request.ended:  # what the caller has of it must not look complete
+                self._flush()
                 self._transport.close()
 
     def _await_head(self, limit_s: float) -> None:

@@ -1,13 +1,11 @@
-"""A listening socket: it takes callers, and at the end lets those who are here have their answers."""
+"""A listening socket: it takes callers, and at the end lets those here have their answers."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Any, cast
 
-from trunkline.gateway.app import Gateway
-from trunkline.gateway.protocol import Connection
+from trunkline.gateway.protocol import Connection, Responder
 
 _BACKLOG = 2048
 _DRAIN_S = 30.0
@@ -18,7 +16,7 @@ _LOOK_S = 0.02
 class Server:
     """Serves `app` on one socket."""
 
-    def __init__(self, app: Gateway) -> None:
+    def __init__(self, app: Responder) -> None:
         self.app = app
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -28,9 +26,10 @@ class Server:
     async def start(self, listener: socket.socket) -> None:
         """Take callers from `listener`, which belongs to this server from now on."""
         loop = asyncio.get_running_loop()
-        we = cast(Any, self)  # all that a connection needs of uvicorn's configuration and state
         self._server = await loop.create_server(
-            lambda: Connection(we, we, {}, loop), sock=listener, backlog=_BACKLOG
+            lambda: Connection(self.app, self.connections, self.tasks),
+            sock=listener,
+            backlog=_BACKLOG,
         )
 
     async def stop(self, drain_s: float = _DRAIN_S) -> None:

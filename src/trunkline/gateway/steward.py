@@ -63,6 +63,7 @@ class Steward:
         self._store = Observed(config.data_dir / "trunkline.db", self._metrics)
         self._workers: dict[asyncio.StreamWriter, Report] = {}
         self._ingested_s = time.monotonic()
+        self._trouble = ""
         self._ingesting = asyncio.Lock()
         self._ending = asyncio.Event()
         self._alone = asyncio.Event()
@@ -74,7 +75,18 @@ class Steward:
         path = socket_path(self._config.data_dir, make=True)
         server = await asyncio.start_unix_server(self._answer, sock=_bound(path))
         inode = path.stat().st_ino
-        loop.add_reader(link.fd, self._hear, link)
+
+        def hear() -> None:
+            for data in link.hear():
+                self._config = decode(data)
+            if link.ended:
+                loop.remove_reader(link.fd)
+                # At once: the workers of the next gateway must not take this one for theirs.
+                server.close()
+                _remove(path, inode)
+                self._ending.set()
+
+        loop.add_reader(link.fd, hear)
         link.tell_ready()
         while not self._ending.is_set():
             await self._ingest()
@@ -85,17 +97,6 @@ class Steward:
                 break
             await asyncio.sleep(_BUSY_S)
         self._store.close()
-        server.close()
-        with contextlib.suppress(OSError):
-            if path.stat().st_ino == inode:  # else the next gateway has it already
-                path.unlink()
-
-    def _hear(self, link: Link) -> None:
-        for data in link.hear():
-            self._config = decode(data)
-        if link.ended:
-            asyncio.get_running_loop().remove_reader(link.fd)
-            self._ending.set()
 
     async def _ingest(self) -> bool:
         """Bring the store up to date; False if that could not be done."""
@@ -104,8 +105,11 @@ class Steward:
             try:
                 report = await asyncio.to_thread(ingest, self._config.data_dir, self._store)
             except Exception as error:
-                logger.error("the journal waits, nothing is lost: %s", error)
+                if str(error) != self._trouble:  # said once, not each second
+                    logger.error("rows wait in the journal, nothing is lost: %s", error)
+                self._trouble = str(error)
                 return False
+            self._trouble = ""
             if not report.busy:
                 self._ingested_s = began_s
             return not report.busy
@@ -126,6 +130,8 @@ class Steward:
                 await writer.drain()
         except (EOFError, OSError, ValueError, asyncio.LimitOverrunError):
             pass  # it left, or does not speak HTTP
+        except asyncio.CancelledError:
+            pass  # the process ends; asyncio's streams would make an error of it
         finally:
             self._workers.pop(writer, None)
             if not self._workers:
@@ -183,6 +189,12 @@ class Steward:
         }
 
 
+def _remove(path: Path, inode: int) -> None:
+    with contextlib.suppress(OSError):
+        if path.stat().st_ino == inode:
+            path.unlink()
+
+
 async def _within(most_s: float, event: asyncio.Event) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), most_s)
@@ -203,7 +215,6 @@ def _bound(path: Path) -> socket.socket:
 def main() -> None:
     """Work until the supervisor says that it is enough, or is gone."""
     start = told()
-    logging.basicConfig(format="trunkline: %(message)s", level=logging.WARNING)
     link = Link()
     try:
         asyncio.run(_run(start, link))

@@ -6,6 +6,8 @@ work of a process of its own (`reread`), so a file that cannot be read changes n
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import select
@@ -19,7 +21,7 @@ from typing import Any, NamedTuple
 from trunkline.gateway.children import Child, python
 
 _TICK_S = 1.0
-_REREAD_S = 30.0
+_REREAD_S = 10.0
 _WORKERS_END_S = 45.0
 """More than their half minute for open calls, and the writing of the last rows."""
 _STEWARD_ENDS_S = 15.0
@@ -101,13 +103,12 @@ class Supervisor:
                 self._heed(number)
         if not self._said and all(child.ready for child in self._children):
             self._said = True
-            sys.stdout.write("".join(f"{line}\n" for line in self._plan.lines))
-            sys.stdout.flush()
+            _write(1, "".join(f"{line}\n" for line in self._plan.lines))
 
     def _heed(self, number: int) -> None:
-        if number == signal.SIGHUP and self._code is None:
+        if number == signal.SIGHUP and self._code is None and not _terminal_is_gone():
             self._reread()
-        elif number == signal.SIGTERM and self._code is None:
+        elif number in {signal.SIGTERM, signal.SIGHUP} and self._code is None:
             self._stop(0)
         elif number == signal.SIGINT:
             if self._code is not None:
@@ -205,9 +206,22 @@ def _signature(path: str) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+def _terminal_is_gone() -> bool:
+    """Tell the SIGHUP of a terminal that was closed from one that somebody sent."""
+    try:
+        os.tcgetpgrp(0)
+    except OSError as error:
+        return error.errno == errno.EIO
+    return False
+
+
 def _say(text: str) -> None:
-    sys.stderr.write(f"trunkline: {text}\n")
-    sys.stderr.flush()
+    _write(2, f"trunkline: {text}\n")
+
+
+def _write(fd: int, text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it any more; calls go on
+        os.write(fd, text.encode(errors="surrogateescape"))
 
 
 def main() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 
 import msgspec
 from msgspec import Struct
+
+_LOGGERS = ("trunkline.gateway", "trunkline.journal", "trunkline.keeper")
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -25,7 +28,14 @@ class Told(Struct, frozen=True, kw_only=True):
 
 
 def told() -> Told:
-    """Return what this child was told; from here on signals do not end it by themselves."""
+    """Return what this child was told; from here on signals do not end it by themselves.
+
+    What goes wrong in it is said on standard error; how calls end is not.
+    """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("trunkline: %(message)s"))
+    for name in _LOGGERS:
+        logging.getLogger(name).addHandler(handler)
     return msgspec.json.decode(sys.argv[1], type=Told)

@@ -1,6 +1,6 @@
-"""What a journal file looks like: frames, one record each, and nothing else.
+"""What a journal file looks like: frames, one for each write, and nothing else.
 
-    u32 length | u32 CRC-32 | payload                (big-endian; payload: MessagePack, tagged)
+    u32 length | u32 CRC-32 | payload        (big-endian; payload: MessagePack, a list of records)
 
 The CRC is of the payload and starts from `seed XOR length`; the seed is the CRC-32 of the owner in
 the file's name. So neither a length, nor a block that another file left on the disk, nor a frame
@@ -9,9 +9,10 @@ that somebody put into a text of ours (its owner has random digits) passes as a 
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,13 +20,22 @@ import msgspec
 
 from trunkline.types.record import Record
 
-MAX_PAYLOAD_BYTES = 65_536
+MAX_RECORD_BYTES = 65_536
+MOST_RECORDS = 4
+"""In one frame; the end of a call has two. Below 16, whose count takes one byte."""
+_MAX_PAYLOAD_BYTES = 1 + MOST_RECORDS * MAX_RECORD_BYTES
 _MEND_BYTES = 800
 _MEND_ITEMS = 32
 _INT64_MAX = 2**63 - 1
 
 _HEADER = struct.Struct(">II")
-_decode = msgspec.msgpack.Decoder(Record).decode
+_COUNTS = [bytes([0x90 | count]) for count in range(MOST_RECORDS + 1)]
+"""How a list begins.
+Source: https://github.com/msgpack/msgpack/blob/master/spec.md (2026-11-20)."""
+_decode_all = msgspec.msgpack.Decoder(list[Record]).decode
+_decode_raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_decode_one = msgspec.msgpack.Decoder(Record).decode
+_UNDECODABLE = (ValueError, RecursionError)
 
 
 class Gap(NamedTuple):
@@ -47,8 +57,9 @@ def seed_of(owner: str) -> int:
     return zlib.crc32(owner.encode())
 
 
-def frame(payload: bytes, seed: int) -> bytes:
-    """Return `payload` as it stands in the file."""
+def frame(records: Sequence[bytes], seed: int) -> bytes:
+    """Return `records` (encoded, at most `MOST_RECORDS`) as they stand in the file."""
+    payload = _COUNTS[len(records)] + b"".join(records)
     length = len(payload)
     return _HEADER.pack(length, zlib.crc32(payload, seed ^ length)) + payload
 
@@ -80,14 +91,14 @@ def _mend(value: object) -> object:
 
 def read(
     path: Path, offset: int = 0, *, gaps: list[Gap] | None = None
-) -> Iterator[tuple[Record, int]]:
-    """Yield each record from `offset` on with the offset after it.
+) -> Iterator[tuple[list[Record], int]]:
+    """Yield the records of each frame from `offset` on, with the offset after it.
 
     Stops at the first bytes that are not a frame: while the owner lives they are a write under
-    way. A whole frame that is no record is passed over, or everything behind it would wait for as
-    long as the owner lives. With `gaps` given (the owner is gone) it goes on at the next record,
-    and lists there what lay between. A frame that fails its CRC is never decoded, so no record is
-    ever invented.
+    way. What a whole frame holds that is no record we know is passed over, or everything behind it
+    would wait for as long as the owner lives. With `gaps` given (the owner is gone) it goes on at
+    the next frame, and lists there what lay between, and the frames it could not read in full. A
+    frame that fails its CRC is never decoded, so no record is ever invented.
     """
     with path.open("rb") as file:
         file.seek(offset)
@@ -95,49 +106,54 @@ def read(
     seed = seed_of(owner_of(path))
     at = 0
     while at < len(data):
-        found = _record_at(data, at, seed)
-        if found is None:
+        payload = _payload_at(data, at, seed)
+        if payload is None:
             if gaps is None:
                 return
             start = at
-            at = _next_record(data, at + 1, seed)
+            at = _next_frame(data, at + 1, seed)
             gaps.append(Gap(offset + start, offset + at, torn=_is_torn(data[start:], at - start)))
             continue
-        record, end = found
-        if record is not None:
-            yield record, offset + end
-        elif gaps is not None:
-            gaps.append(Gap(offset + at, offset + end, torn=False))
-        at = end
+        start = at
+        at += _HEADER.size + len(payload)
+        try:
+            records = _decode_all(payload)
+        except _UNDECODABLE:
+            records = _known(payload)
+            if gaps is not None:
+                gaps.append(Gap(offset + start, offset + at, torn=False))
+        yield records, offset + at
 
 
-def _record_at(data: bytes, at: int, seed: int) -> tuple[Record | None, int] | None:
-    """Return the record at `at` and the offset after it, or None where there is none.
-
-    A frame that was written whole but holds no record we know is no record (None), with an offset.
-    """
-    if at + _HEADER.size > len(data):
+def _payload_at(data: bytes, at: int, seed: int) -> bytes | None:
+    """Return what the frame at `at` holds, None where there is no whole one."""
+    start = at + _HEADER.size
+    if start > len(data):
         return None
     length, crc = _HEADER.unpack_from(data, at)
-    at += _HEADER.size
-    payload = data[at : at + length]
-    if not len(payload) == length <= MAX_PAYLOAD_BYTES or not length:
+    payload = data[start : start + length]
+    if not 0 < len(payload) == length <= _MAX_PAYLOAD_BYTES:
         return None
-    if zlib.crc32(payload, seed ^ length) != crc:
-        return None
-    try:
-        return _decode(payload), at + length
-    except msgspec.DecodeError:
-        return None, at + length
+    return payload if zlib.crc32(payload, seed ^ length) == crc else None
 
 
-def _next_record(data: bytes, at: int, seed: int) -> int:
-    """Return where the next record begins, or the end of the data.
+def _known(payload: bytes) -> list[Record]:
+    """Return those records of a frame that we know."""
+    known = []
+    with contextlib.suppress(*_UNDECODABLE):
+        for raw in _decode_raw(payload):
+            with contextlib.suppress(*_UNDECODABLE):
+                known.append(_decode_one(raw))
+    return known
+
+
+def _next_frame(data: bytes, at: int, seed: int) -> int:
+    """Return where the next frame begins, or the end of the data.
 
     Every length is below 2**24, so every frame begins with a zero byte.
     """
     while (at := data.find(b"\0", at)) >= 0:
-        if _record_at(data, at, seed) is not None:
+        if _payload_at(data, at, seed) is not None:
             return at
         at += 1
     return len(data)
@@ -150,4 +166,4 @@ def _is_torn(rest: bytes, gap_bytes: int) -> bool:
     if len(rest) < _HEADER.size or not any(rest):
         return True
     length: int = _HEADER.unpack_from(rest)[0]
-    return len(rest) - _HEADER.size < length <= MAX_PAYLOAD_BYTES
+    return len(rest) - _HEADER.size < length <= _MAX_PAYLOAD_BYTES

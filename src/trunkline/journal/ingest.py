@@ -20,7 +20,7 @@ from trunkline.journal.frames import Gap, owner_of, read
 from trunkline.types.call import Attempt, Cost, Trail
 from trunkline.types.record import PROCESS_DIED, Begun, Called, Ended, Record
 
-_BATCH = 5000
+_BATCH = 2000
 _log = logging.getLogger("trunkline.journal")
 
 
@@ -107,10 +107,10 @@ def _apply(path: Path, store: RowStore, report: IngestReport, *, released: bool)
     gaps: list[Gap] = []
     batch: list[Record] = []
     offset = store.offset(path.name)
-    for record, after in read(path, offset, gaps=gaps if released else None):
+    for records, after in read(path, offset, gaps=gaps if released else None):
         offset = after
-        batch.append(record)
-        if len(batch) == _BATCH:
+        batch += records
+        if len(batch) >= _BATCH:
             store.apply(path.name, offset, batch)
             report.records += len(batch)
             batch = []

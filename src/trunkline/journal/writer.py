@@ -10,13 +10,14 @@ import os
 import secrets
 import threading
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from trunkline.clock import Clock
 from trunkline.errors import RecordError
-from trunkline.journal.frames import MAX_PAYLOAD_BYTES, frame, mend, seed_of
+from trunkline.journal.frames import MAX_RECORD_BYTES, MOST_RECORDS, frame, mend, seed_of
 from trunkline.types.record import Begun, Record
 
 LIMIT_BYTES = 16 * 1024 * 1024
@@ -39,6 +40,8 @@ class Journal:
         self._folder = Path(folder)
         self._clock = clock
         self._limit_bytes = limit_bytes
+        self.wake: Callable[[], None] = lambda: None
+        """Told of each flush, for whoever calls `sync`."""
         self._encode = msgspec.msgpack.Encoder().encode
         self._begin_life()
         _journals.add(self)
@@ -51,6 +54,8 @@ class Journal:
         self._fd: int | None = None
         self._size_bytes = 0
         self._pending: list[bytes] = []
+        self._made = False
+        """Whether there is a file that a power failure would take out of the folder."""
         self._retired: list[int] = []
         """Full files that are not yet on the disk."""
         self._dirty = False
@@ -70,17 +75,19 @@ class Journal:
             payload = self._encode(record)
         except (UnicodeEncodeError, OverflowError):
             payload = self._encode(mend(record))
-        if len(payload) > MAX_PAYLOAD_BYTES:
+        if len(payload) > MAX_RECORD_BYTES:
             payload = self._encode(mend(record))
         with _lock:
-            self._pending.append(frame(payload, self._seed))
-            if flush:
-                try:
-                    self._write()
-                except OSError as error:
-                    if type(record) is Begun:
-                        self._pending.pop()
-                    raise self._refusal(error) from error
+            self._pending.append(payload)
+            if not flush:
+                return
+            try:
+                self._write()
+            except OSError as error:
+                if type(record) is Begun:
+                    self._pending.pop()
+                raise self._refusal(error) from error
+        self.wake()
 
     def check(self) -> None:
         """Open the file if there is none yet, and write what waits.
@@ -110,10 +117,13 @@ class Journal:
                         self._write()
                     retired = list(self._retired)
                     current = self._fd if self._dirty else None
-                    self._dirty = False
+                    made = self._made
+                    self._dirty = self._made = False
                 self._fsync(retired, current)
+                if made:
+                    self._fsync_folder()
             except OSError as error:
-                self._dirty = True
+                self._dirty = self._made = True
                 raise self._refusal(error) from error
             with _lock:
                 self._retired = self._retired[len(retired) :]
@@ -140,27 +150,25 @@ class Journal:
         return [*self._retired, *([] if self._fd is None else [self._fd])]
 
     def _write(self) -> None:
-        fd = self._fd
-        if fd is None or self._size_bytes >= self._limit_bytes:
-            fd = self._open()
-        data = b"".join(self._pending)
-        written = 0
-        try:
-            written = os.write(fd, data)
-            while written < len(data):
-                written += os.write(fd, data[written:])
-        except BaseException:
-            self._cut_back(fd, written)
-            raise
-        self._size_bytes += written
-        self._pending.clear()
-        self._dirty = True
+        while self._pending:
+            fd = self._fd
+            if fd is None or self._size_bytes >= self._limit_bytes:
+                fd = self._open()
+            data = frame(self._pending[:MOST_RECORDS], self._seed)
+            written = 0
+            try:
+                while written < len(data):
+                    written += os.write(fd, data[written:])
+            finally:
+                if written == len(data):  # a reader may have seen it
+                    del self._pending[:MOST_RECORDS]
+                    self._size_bytes += written
+                    self._dirty = True
+                elif written:
+                    self._cut_back(fd, written)
 
     def _cut_back(self, fd: int, written: int) -> None:
-        """Keep the frames that were written whole (a reader may have seen them), no part of one."""
-        while written >= len(self._pending[0]):
-            written -= len(self._pending.pop(0))
-            self._dirty = True
+        """Remove the part of a frame that was written."""
         try:
             self._size_bytes = os.fstat(fd).st_size - written
             os.ftruncate(fd, self._size_bytes)
@@ -173,7 +181,7 @@ class Journal:
         while (fd := self._create()) is None:
             pass
         self._retire()
-        self._fd, self._size_bytes, self._dirty = fd, 0, True
+        self._fd, self._size_bytes, self._dirty, self._made = fd, 0, True, True
         return fd
 
     def _create(self) -> int | None:
@@ -210,6 +218,8 @@ class Journal:
                 if self._fd == current:
                     self._retire()
             raise FileNotFoundError(errno.ENOENT, "the file was deleted while in use")
+
+    def _fsync_folder(self) -> None:
         folder = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import OrderedDict
+from collections.abc import Awaitable
 
 from trunkline.clock import Clock
 from trunkline.errors import Overloaded
@@ -95,14 +96,14 @@ def concurrency(parallel: Parallel) -> Layer:
     """Hold one of the deployment's `max_parallel` slots from before the send to the reply's end."""
 
     def layer(inner: Service) -> Service:
-        async def service(call: Call) -> Reply:
-            target = call.target
-            assert target is not None
-            size = target.limits.max_parallel
-            if size is None:
-                return await inner(call)
-            slots = parallel.slots(target.name, size)
-            await slots.take(parallel.clock, target.name)
+        def service(call: Call) -> Awaitable[Reply]:
+            assert call.target is not None
+            size = call.target.limits.max_parallel
+            return inner(call) if size is None else limited(call, call.target.name, size)
+
+        async def limited(call: Call, deployment: str, size: int) -> Reply:
+            slots = parallel.slots(deployment, size)
+            await slots.take(parallel.clock, deployment)
             try:
                 reply = await inner(call)
             except BaseException:

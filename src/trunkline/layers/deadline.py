@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from trunkline.clock import Clock
 from trunkline.errors import AttemptTimeout, DeadlineExceeded, TrunklineError, was_sent
@@ -12,11 +13,14 @@ from trunkline.reply import Reply
 from trunkline.service import Layer, Service
 from trunkline.types import Call
 
+Late = Callable[[Call, BaseException | None], TrunklineError]
+"""Makes the error of a late call; it is told what our cancellation came out as, if it was that."""
+
 
 def call_deadline(clock: Clock) -> Layer:
     """Bound a call that carries `timeout_s`, over all its attempts and to the end of its stream."""
 
-    def late(call: Call) -> TrunklineError:
+    def late(call: Call, error: BaseException | None) -> TrunklineError:
         return DeadlineExceeded(f"the call did not end within its {call.timeout_s:g} s")
 
     def layer(inner: Service) -> Service:
@@ -32,14 +36,16 @@ def attempt_deadline(clock: Clock) -> Layer:
         assert call.target is not None
         return call.target.limits.timeout_s
 
-    def late(call: Call) -> TrunklineError:
+    def late(call: Call, error: BaseException | None) -> TrunklineError:
         target = call.target
         assert target is not None
-        error = AttemptTimeout(
+        too_late = AttemptTimeout(
             f"{target.name} did not finish its answer within {target.limits.timeout_s:g} s"
         )
-        error.deployment = target.name
-        return error
+        too_late.deployment = target.name
+        if error is not None:
+            too_late.sent = was_sent(error)
+        return too_late
 
     def layer(inner: Service) -> Service:
         return _bounded(inner, clock, limit_s, late)
@@ -51,63 +57,49 @@ def _bounded(
     inner: Service,
     clock: Clock,
     limit_s: Callable[[Call], float | None],
-    late: Callable[[Call], TrunklineError],
+    late: Late,
 ) -> Service:
-    async def service(call: Call) -> Reply:
-        """Make the call and watch it to the end of its answer."""
+    def service(call: Call) -> Awaitable[Reply]:
         timeout_s = limit_s(call)
-        if timeout_s is None:
-            return await inner(call)
-        watch = _Watch(call, late)
-        timer = clock.call_later(timeout_s, watch.fire)
+        return inner(call) if timeout_s is None else watched(call, timeout_s)
+
+    async def watched(call: Call, timeout_s: float) -> Reply:
+        """Make the call and watch it to the end of its answer."""
+        task = asyncio.current_task()
+        already = task.cancelling() if task is not None else 0  # requests before ours
+        fired = False
+        # Weak, or the timer would keep a reply that its reader dropped, slot and hold with it.
+        answer: weakref.ref[Reply] | None = None
+
+        def fire() -> None:
+            nonlocal fired
+            fired = True
+            if answer is not None:
+                if (reply := answer()) is not None:
+                    reply.abort(late(call, None))
+            elif task is not None:
+                task.cancel()
+
+        timer = clock.call_later(timeout_s, fire)
         try:
             reply = await inner(call)
         except BaseException as error:
             timer.cancel()
-            if watch.claims(error):
-                too_late = late(call)
-                if isinstance(too_late, AttemptTimeout):
-                    too_late.sent = was_sent(error)
-                raise too_late from None
+            if fired and _take_back(task, already) and isinstance(error, asyncio.CancelledError):
+                raise late(call, error) from None
             raise
-        if watch.fired:  # somebody below swallowed the cancellation
-            watch.claims(None)
-            too_late = late(call)
+        if fired:  # somebody below swallowed the cancellation
+            _take_back(task, already)
+            too_late = late(call, None)
             reply.abort(too_late)
             raise too_late
-        watch.reply = weakref.ref(reply)
+        answer = weakref.ref(reply)
         reply.on_close(lambda reply: timer.cancel())
         return reply
 
     return service
 
 
-class _Watch:
-    """What a timer must end: the task that waits for the reply, then the reply."""
-
-    __slots__ = ("already", "call", "fired", "late", "reply", "task")
-
-    def __init__(self, call: Call, late: Callable[[Call], TrunklineError]) -> None:
-        self.call = call
-        self.late = late
-        self.task = task = asyncio.current_task()
-        self.already = task.cancelling() if task is not None else 0
-        """Requests to cancel the task that were there before us."""
-        self.reply: weakref.ref[Reply] | None = None
-        """Weak, or the timer would keep a reply that its reader dropped, slot and hold with it."""
-        self.fired = False
-
-    def fire(self) -> None:
-        self.fired = True
-        if self.reply is None:
-            if self.task is not None:
-                self.task.cancel()
-        elif (reply := self.reply()) is not None:
-            reply.abort(self.late(self.call))
-
-    def claims(self, error: BaseException | None) -> bool:
-        """Take our own cancellation back; True when `error` was nobody else's."""
-        if not self.fired or self.task is None:
-            return False
-        ours_alone = self.task.uncancel() <= self.already
-        return ours_alone and isinstance(error, asyncio.CancelledError)
+def _take_back(task: asyncio.Task[Any] | None, already: int) -> bool:
+    """Take our request to cancel `task` back; True when nobody else wants that."""
+    return task is not None and task.uncancel() <= already

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from trunkline.accounting.estimate import Estimates
 from trunkline.clock import Clock
 from trunkline.errors import LocalRefusal, RateLimited
@@ -92,12 +94,14 @@ def ratelimit(limiter: Limiter) -> Layer:
     """Refuse an attempt that would exceed its provider's limits; another provider may take it."""
 
     def layer(inner: Service) -> Service:
-        async def service(call: Call) -> Reply:
-            target = call.target
-            assert target is not None
-            limits = target.limits
+        def service(call: Call) -> Awaitable[Reply]:
+            assert call.target is not None
+            limits = call.target.limits
             if limits.requests_per_minute is None and limits.tokens_per_minute is None:
-                return await inner(call)
+                return inner(call)
+            return limited(call, call.target)
+
+        async def limited(call: Call, target: Deployment) -> Reply:
             reserved = limiter.reserve(call, target)
             try:
                 reply = await inner(call)

@@ -17,9 +17,10 @@ from trunkline.catalog import row
 from trunkline.clock import Clock, SystemClock
 from trunkline.config import Config, Provider
 from trunkline.config.node import near
-from trunkline.errors import InputError, ModelNotFound
-from trunkline.types import Call, Deployment, Wire
+from trunkline.errors import CapabilityMissing, InputError, ModelNotFound
+from trunkline.types import AnyPart, Audio, Call, Deployment, File, Image, ToolResult, Wire
 
+_MEDIA: dict[str, type] = {"audio": Audio, "images": Image, "files": File}
 _MINUTE_NS = 60_000_000_000
 _CACHED_PLANS = 4096
 
@@ -49,6 +50,7 @@ class Planner:
 
         Raises:
             ModelNotFound: nobody answers to that name; the message lists near ones.
+            CapabilityMissing: nobody there can take a part of what is asked, which is named.
             InputError: the provider is not configured, or contradicts the model.
         """
         now_ns = self._now_ns()
@@ -63,7 +65,7 @@ class Planner:
                 Candidate(self._aimed(candidate.deployment, spoken, now_ns), candidate.note)
                 for candidate in self._candidates(call.provider, call.model)
             )
-        return plan
+        return _able(plan, call) if call.body.needs else plan
 
     def _aimed(self, deployment: Deployment, spoken: str | None, now_ns: int) -> Deployment:
         """Return a deployment at its present price, to be asked in the caller's way if it can."""
@@ -121,6 +123,8 @@ class Planner:
             return model
         if provider.models:
             return provider.models[0]
+        if provider.usual_model:
+            return provider.usual_model
         if provider.template.backend != "http":
             return provider.name  # what answers in this process may need no model's name
         raise InputError(
@@ -217,3 +221,32 @@ class Planner:
                 f"every provider of group {name!r} is disabled ({reasons})", param="model"
             )
         return iter(seen.values())
+
+
+def _able(plan: tuple[Candidate, ...], call: Call) -> tuple[Candidate, ...]:
+    """Return those who can take all that is asked."""
+    able = tuple(candidate for candidate in plan if not _lacked(candidate.deployment, call))
+    if able:
+        return able
+    place = _lacked(plan[0].deployment, call)
+    names = ", ".join(candidate.deployment.name for candidate in plan)
+    raise CapabilityMissing(
+        f"'{place}' is nothing that {names} can take; leave it out, or ask another model",
+        param=place,
+    )
+
+
+def _lacked(deployment: Deployment, call: Call) -> str:
+    """Return where the first part stands that `deployment` cannot take; "" = nowhere."""
+    lacks = tuple(_MEDIA[need] for need in deployment.lacks & call.body.needs)
+    for i, message in enumerate(call.prompt.messages if lacks else ()):
+        for j, part in enumerate(message.parts):
+            inner = part.parts if isinstance(part, ToolResult) else (part,)
+            if any(isinstance(each, lacks) and not _spoken(each) for each in inner):
+                return f"messages[{i}].content[{j}]"
+    return ""
+
+
+def _spoken(part: AnyPart) -> bool:
+    """Whether it is an earlier answer, which has its words beside it."""
+    return isinstance(part, Audio) and bool(part.id or part.transcript)

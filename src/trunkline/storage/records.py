@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from trunkline.types.answer import Usage
 from trunkline.types.call import Attempt, Cost
@@ -56,7 +57,7 @@ _CALLED = _upsert(
 )
 
 
-def statements(records: Iterable[Record], journal: str) -> list[tuple[str, list[list[Any]]]]:
+def statements(records: Iterable[Record], journal: int) -> list[tuple[str, list[list[Any]]]]:
     """Return what writes `records`: statements, each with the rows it takes.
 
     An attempt whose two records are both here is written once. An end that recovery made never
@@ -80,38 +81,41 @@ def statements(records: Iterable[Record], journal: str) -> list[tuple[str, list[
 
 
 class _Plan:
-    """Where in a kind of struct the fields stand that an engine cannot take as they are."""
+    """Where in a kind of row the values stand that an engine cannot take as they are."""
 
     def __init__(self, kind: type[Struct]) -> None:
-        names = kind.__struct_fields__
-        hints = get_type_hints(kind)
-        self.lists = [place for place, name in enumerate(names) if name in _LISTS]
+        columns = _columns(kind)
+        hints = {**get_type_hints(Usage), **get_type_hints(kind)}
+        self.usage = kind.__struct_fields__.index("usage") if "usage" in hints else None
+        self.tags = columns.index("tags") if "tags" in columns else None
+        self.lists = [place for place, name in enumerate(columns) if name in _LISTS]
+        self.flags = [place for place, name in enumerate(columns) if name in _FLAGS]
         self.counts = [
             place
-            for place, name in enumerate(names)
+            for place, name in enumerate(columns)
             if hints[name] in {int, int | None} and not name.endswith("_ns")
         ]
-        self.tags = names.index("tags") if "tags" in names else None
-        self.usage = names.index("usage") if "usage" in names else None
 
 
-_PLANS = {kind: _Plan(kind) for kind in (Begun, Ended, Called, Usage)}
+_PLANS = {kind: _Plan(kind) for kind in (Begun, Ended, Called)}
 
 
-def values(struct: Begun | Ended | Called | Usage) -> list[Any]:
-    """Return the fields of `struct` as an engine takes them, in the order of the columns."""
-    plan = _PLANS[type(struct)]
-    row = list(msgspec.structs.astuple(struct))
-    if plan.tags is not None:  # a tag given twice must not be counted twice
+def values(record: Record) -> list[Any]:
+    """Return the fields of `record` as an engine takes them, in the order of the columns."""
+    plan = _PLANS[type(record)]
+    row = [*astuple(record)]
+    if plan.usage is not None:
+        row[plan.usage : plan.usage + 1] = astuple(row[plan.usage])
+    if plan.tags is not None and row[plan.tags]:  # one given twice must not be counted twice
         row[plan.tags] = tuple(dict.fromkeys(row[plan.tags]))
     for place in plan.lists:
         row[place] = to_json(row[place]) if row[place] else "[]"
+    for place in plan.flags:
+        row[place] = int(row[place])
     for place in plan.counts:
         count = row[place]
-        if count is not None and not -_LARGEST <= count <= _LARGEST:
+        if count and not -_LARGEST <= count <= _LARGEST:
             row[place] = _LARGEST if count > 0 else -_LARGEST
-    if plan.usage is not None:
-        row[plan.usage : plan.usage + 1] = values(row[plan.usage])
     return row
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from trunkline.types.call import Attempt, Outcome
 from trunkline.types.record import Called
@@ -40,7 +40,7 @@ class UsageRow(Struct, frozen=True, kw_only=True):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row with its value under the name of what it is: `{"model": ..., ...}`."""
-        fields = msgspec.structs.asdict(self)
+        fields = asdict(self)
         return {fields.pop("by"): fields.pop("value"), **fields}
 
 
@@ -49,6 +49,14 @@ class CallRow(Struct, frozen=True, kw_only=True):
 
     call: Called
     attempts: list[Attempt]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as it is printed, every field by its name."""
+        attempts = [
+            {**asdict(attempt), "usage": asdict(attempt.usage), "cost": asdict(attempt.cost)}
+            for attempt in self.attempts
+        ]
+        return {"call": asdict(self.call), "attempts": attempts}
 
 
 class CallFilter(Struct, frozen=True, kw_only=True):

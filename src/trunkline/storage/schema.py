@@ -1,8 +1,9 @@
 """The tables, in SQL that SQLite and PostgreSQL both nearly speak.
 
 `attempts` has a column for every field of `Begun`, `Ended` and `Usage`, `calls` one for every field
-of `Called`, by the same names. Money is nano-USD, NULL = unknown. A time is nanoseconds since the
-epoch. `tags` and `route` are JSON lists. What an attempt's records have not said yet is NULL.
+of `Called`, by the same names; `attempts.journal` says in which process's files they stand. Money
+is nano-USD, NULL = unknown. A time is nanoseconds since the epoch. `tags` and `route` are JSON
+lists. What an attempt's records have not said yet is NULL.
 """
 
 VERSION = 1
@@ -16,10 +17,14 @@ CREATE TABLE journal_offsets (
     file TEXT PRIMARY KEY,
     bytes INTEGER NOT NULL
 );
+CREATE TABLE journals (
+    id INTEGER PRIMARY KEY,
+    owner TEXT NOT NULL UNIQUE
+);
 CREATE TABLE attempts (
     call_id TEXT NOT NULL,
     n INTEGER NOT NULL,
-    journal TEXT NOT NULL,
+    journal INTEGER NOT NULL,
     started_ns INTEGER,
     deployment TEXT,
     provider TEXT GENERATED ALWAYS AS

@@ -19,12 +19,13 @@ from trunkline.types import Outgoing
 _PORTS = {"http": 80, "https": 443}
 _OURS = frozenset({"accept-encoding", "connection", "content-length", "transfer-encoding"})
 """Headers no dialect and no configuration may set."""
+_MOST_STARTS = 64
 
 
 class Address:
     """Where requests to one URL go, by the environment as it was when it was first used."""
 
-    __slots__ = ("headers", "host", "hostname", "port", "proxy", "target", "trust")
+    __slots__ = ("_starts", "headers", "host", "hostname", "port", "proxy", "target", "trust")
 
     def __init__(self, text: str) -> None:
         """Read the URL and the environment.
@@ -54,6 +55,8 @@ class Address:
             "user-agent": "trunkline",
         }
         """What every request there begins with."""
+        self._starts: dict[tuple[object, ...], bytes] = {}
+        """Heads up to the length, by what they were made of: nearly all requests are alike."""
         if url.username:
             self.headers["authorization"] = _basic(url)
         if self.proxy and url.scheme == "http":
@@ -67,17 +70,26 @@ class Address:
         Raises:
             ConfigError: a header cannot be written.
         """
+        said = (outgoing.method, *outgoing.headers.items())
+        start = self._starts.get(said)
+        if start is None:
+            start = self._start(outgoing)
+            if len(self._starts) >= _MOST_STARTS:
+                self._starts.clear()
+            self._starts[said] = start
+        return b"%bcontent-length: %d\r\n\r\n" % (start, len(outgoing.body))
+
+    def _start(self, outgoing: Outgoing) -> bytes:
         fields = self.headers.copy()
         for name, value in outgoing.headers.items():
             if (lower := name.lower()) not in _OURS:
                 fields[lower] = value
-        fields["content-length"] = str(len(outgoing.body))
         # One test for all: a line break in a value would let it write headers of its own.
         if "".join(fields.values()).isprintable() and "".join(fields).isprintable():
             lines = [f"{outgoing.method} {self.target} HTTP/1.1"]
             lines += [f"{name}: {value}" for name, value in fields.items()]
             with suppress(UnicodeEncodeError):
-                return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+                return ("\r\n".join(lines) + "\r\n").encode("latin-1")
         raise ConfigError(
             f"a header for {self.host} holds a character that HTTP does not allow (a line break "
             "at the end of a key?); check api_key and headers of the provider"

@@ -64,6 +64,7 @@ class Connection(asyncio.Protocol):
         self._keeper = keeper
         self._exchange: Listener | None = None
         self._early = b""
+        """What came before the first request."""
 
     @property
     def stands(self) -> bool:
@@ -87,8 +88,8 @@ class Connection(asyncio.Protocol):
         """Let go of the exchange; only with a `whole` answer can the connection serve once more."""
         self._exchange = None
         transport = self.transport
-        # A server may answer before it has read everything: what it did not read is in the buffer.
-        unread = transport is None or transport.get_write_buffer_size()
+        # A server may answer before it has read everything, or anything; then it may answer again.
+        unread = self._early or transport is None or transport.get_write_buffer_size()
         if whole and self.stands and not unread:
             self._keeper.free(self)
         else:

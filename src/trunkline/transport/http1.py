@@ -18,7 +18,7 @@ from trunkline.transport.inflate import Inflater
 
 UNREAD_BYTES = 256 * 1024
 """More than this unread, and nothing more is taken off the wire until somebody reads."""
-HEAD_BYTES = 64 * 1024
+HEAD_BYTES = 96 * 1024
 """The most that a head, the trailers, or a chunk's extensions may take."""
 
 
@@ -174,10 +174,13 @@ class Http1Exchange:
         parser = self._parser
         assert parser is not None
         self.heard = True
+        if self.ended:
+            self._keepable = False  # it is not for us, and must not be for another
+            return
         try:
             parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
-            self._keepable = False  # of what follows nothing is known
+            self._keepable = False
             if not self.ended:
                 self._break(_invalid(error, in_body=bool(self.status)))
         if not self.ended:
@@ -229,7 +232,7 @@ class Http1Exchange:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; trailers come here too, and nobody looks at them."""
-        self._head_bytes += len(name) + len(value)
+        self._head_bytes += len(name) + len(value) + 4
         if self._head_bytes > HEAD_BYTES:
             self._break(_too_large())
             raise ValueError

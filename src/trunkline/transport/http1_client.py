@@ -118,15 +118,11 @@ class Http1Client:
 
     def _pick(self, shelf: _Shelf, *, fresh: bool) -> Connection | None:
         """Take the connection that was used last; with `fresh` all are as stale as one was."""
+        due_s = self._clock.monotonic_s() - KEEP_ALIVE_S
         while shelf:
             connection, _ = shelf.popitem()
             since_s, connection.idle_since_s = connection.idle_since_s, None
-            assert since_s is not None
-            if (
-                connection.stands
-                and not fresh
-                and self._clock.monotonic_s() < since_s + KEEP_ALIVE_S
-            ):
+            if connection.stands and not fresh and since_s is not None and since_s > due_s:
                 return connection
             connection.abort()
         return None

@@ -27,20 +27,14 @@ class Inflater:
         self._stream: zlib._Decompress | None = None
 
     def put(self, data: bytes) -> None:
-        """Take more of the compressed body.
-
-        Raises:
-            BadAnswer: it is in a coding that we do not know.
-        """
-        if self._coding not in {"gzip", "x-gzip", "deflate"}:
-            raise BadAnswer(f"the answer is encoded as {self._coding!r}, nobody asked for that")
+        """Take more of the compressed body."""
         self._held += data
 
     def take(self) -> bytes:
         """Return the next piece; empty when more has to be put in first.
 
         Raises:
-            BadAnswer: the body is not what its coding says.
+            BadAnswer: the body is not what its coding says, or we do not know the coding.
         """
         stream = self._stream
         while True:
@@ -69,7 +63,9 @@ class Inflater:
             raise Truncated("the answer stopped before its end")
 
     def _window_bits(self) -> int:
-        if self._coding != "deflate":
+        if self._coding in {"gzip", "x-gzip"}:
             return _GZIP_BITS
+        if self._coding != "deflate":
+            raise BadAnswer(f"the answer is encoded as {self._coding!r}, nobody asked for that")
         # Some servers send a bare stream under that name; the zlib format begins with an 8.
         return zlib.MAX_WBITS if self._held[0] & 0x0F == 8 else -zlib.MAX_WBITS

@@ -65,7 +65,10 @@ class Dialer:
 
 
 def _ask(host: str, port: int, flags: int = socket.AI_ADDRCONFIG) -> _Infos:
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    # With the protocol named, asyncio knows that it may turn Nagle's algorithm off.
+    return socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags
+    )
 
 
 def _look_at(answer: asyncio.Future[_Infos]) -> None:

@@ -12,8 +12,11 @@ FinishReason = Literal[
 ]
 
 
-class Usage(Struct, frozen=True, kw_only=True):
-    """Tokens, normalised: whatever a provider's arithmetic, these inclusions hold."""
+class Usage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """Tokens, normalised: whatever a provider's arithmetic, these inclusions hold.
+
+    The journal has it as a list, so new fields may only be added at the end.
+    """
 
     prompt_tokens: int = 0
     """All input; includes `cache_read_tokens`, `cache_write_tokens` and `audio_input_tokens`."""
@@ -134,7 +137,7 @@ class Mark:
 class Memo:
     """What decoding one answer must remember from frame to frame. One per attempt."""
 
-    __slots__ = ("calls", "finished", "quirks", "scratch")
+    __slots__ = ("calls", "finished", "lead", "quirks", "scratch")
 
     def __init__(self, quirks: frozenset[str] = frozenset()) -> None:
         self.quirks = quirks
@@ -142,6 +145,8 @@ class Memo:
         """A finish reason was seen, so the end of the stream is an end."""
         self.calls: dict[Any, int] = {}
         """How this provider names its tool calls -> our index."""
+        self.lead = b""
+        """How the last frame began, up to its words: most frames of a stream begin alike."""
         self.scratch: dict[str, Any] = {}
 
 

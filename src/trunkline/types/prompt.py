@@ -115,6 +115,8 @@ class Wire(Struct, frozen=True, kw_only=True, dict=True):
     needs: frozenset[Need]
     choices: int = 1
     end_user: str | None = None
+    thoughts: bool = True
+    """False = no message carries thoughts of earlier answers, which some providers refuse."""
     headers: Mapping[str, str] = {}
     """The caller's headers that say something in this dialect, in lower case; no credentials."""
 

@@ -7,9 +7,9 @@ estimated at its hold by whoever reads the journal next.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from trunkline.types.answer import Usage
 from trunkline.types.call import CostState, Outcome
@@ -17,13 +17,20 @@ from trunkline.types.call import CostState, Outcome
 PROCESS_DIED = "process_died"
 """The `error_code` of an end that recovery wrote; an end that the process itself wrote wins."""
 
+Time = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+"""Nanoseconds since the epoch."""
 
-class Begun(Struct, frozen=True, kw_only=True, tag="b", omit_defaults=True):
+
+class _Written(Struct, frozen=True, array_like=True, gc=False):
+    """A record is written as a list of its fields, so new ones may only be added at the end."""
+
+
+class Begun(_Written, frozen=True, kw_only=True, tag="b"):
     """An attempt is about to be sent; repeats who pays, so that it stands alone after a crash."""
 
     call_id: str
     n: int
-    started_ns: int
+    started_ns: Time
     deployment: str
     """`provider/model`."""
     model: str
@@ -41,7 +48,7 @@ class Begun(Struct, frozen=True, kw_only=True, tag="b", omit_defaults=True):
     """False = hidden from usage pages and hooks (`track_tokens=False`)."""
 
 
-class Ended(Struct, frozen=True, kw_only=True, tag="e", omit_defaults=True):
+class Ended(_Written, frozen=True, kw_only=True, tag="e"):
     """An attempt is over, whatever became of it."""
 
     call_id: str
@@ -58,12 +65,12 @@ class Ended(Struct, frozen=True, kw_only=True, tag="e", omit_defaults=True):
     upstream_id: str | None = None
 
 
-class Called(Struct, frozen=True, kw_only=True, tag="c", omit_defaults=True):
+class Called(_Written, frozen=True, tag="c"):
     """A call is over: one row, also when no attempt was made."""
 
     call_id: str
     kind: str
-    started_ns: int
+    started_ns: Time
     model: str
     outcome: Outcome
     stream: bool = False

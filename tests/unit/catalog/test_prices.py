@@ -13,7 +13,7 @@ from genai_prices.data import providers as source_providers
 from genai_prices.data_snapshot import find_provider_by_id
 
 from tools.compile_prices import OUTPUT, TOKENS, compile_prices
-from trunkline.catalog import prices
+from trunkline.catalog import ProviderRow, prices, rows
 from trunkline.catalog.prices import lookup
 from trunkline.types import Price
 
@@ -146,6 +146,27 @@ def test_another_sellers_models_are_found_through_the_fallback() -> None:
 def test_what_cannot_be_stated_is_unknown(provider: str, model: str) -> None:
     """Unknown models, and prices by pictures, minutes or nothing at all, are None and never 0."""
     assert lookup(provider, model) is None
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in rows().values() if row.usual_model], ids=lambda row: row.name
+)
+def test_a_usual_model_is_cheap_and_current(row: ProviderRow) -> None:
+    """At most 3 USD per million tokens, not deprecated in the data, and the page is named."""
+    price = lookup(row.name, row.usual_model)
+    assert price is not None
+    assert 0 < price.input_nusd <= price.output_nusd <= 3_000_000_000
+    source = prices._DATA_NAMES.get(row.name, row.name)
+    assert not source_model(source, row.usual_model).deprecated
+    assert row.models_source.startswith("https://")
+
+
+def test_only_who_sells_models_has_a_usual_one() -> None:
+    """A server of one's own has what it was given; Perplexity's chat completions have ended."""
+    without = {"openai_compatible", "perplexity"}
+    assert {row.name for row in rows().values() if not row.usual_model} == without | {
+        row.name for row in rows().values() if row.local
+    }
 
 
 def test_free_is_a_price() -> None:

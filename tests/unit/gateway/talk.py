@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import uvicorn
-from uvicorn.server import ServerState
-
 from trunkline.gateway.app import Gateway
 from trunkline.gateway.http import Request
 from trunkline.gateway.protocol import Connection
@@ -63,6 +60,8 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
+        self.writes: list[int] = []
+        """The sizes of the single writes."""
         self.closing = False
         self.reading = True
         self.lost: Callable[[], None] = lambda: None
@@ -74,6 +73,7 @@ class Wire(asyncio.Transport):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Keep it."""
         assert not self.closing
+        self.writes.append(len(data))
         self.written += data
 
     def is_closing(self) -> bool:
@@ -102,11 +102,10 @@ class Talk:
 
     def __init__(self, app: Gateway | Callable[[Request], Awaitable[None]]) -> None:
         self.wire = Wire()
-        state = ServerState()
-        served: Any = app if isinstance(app, Gateway) else _Only(app)
-        config = uvicorn.Config(served, log_config=None)
-        self.connection = Connection(config, state, {})
-        self.tasks = state.tasks
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.connection = Connection(
+            app if isinstance(app, Gateway) else _Only(app), set(), self.tasks
+        )
         self.wire.lost = lambda: self.connection.connection_lost(None)
         self.connection.connection_made(self.wire)
 
@@ -146,10 +145,11 @@ class Talk:
 
 class _Only:
     def __init__(self, respond: Callable[[Request], Awaitable[None]]) -> None:
-        self.respond = respond
+        self._respond = respond
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Be taken for an application."""
+    async def respond(self, request: Request) -> None:
+        """Do what was given."""
+        await self._respond(request)
 
 
 def _joined(rest: bytes) -> tuple[bytes, bool]:

@@ -386,20 +386,3 @@ async def test_a_stream_goes_on_over_a_reload(gateway: Gateway, line: Trunkline)
     line.flush()
     [row] = line.store.calls(5)
     assert (row.call.outcome, row.call.key_id) == ("complete", OLD)
-
-
-async def test_it_lives_and_ends(gateway: Gateway, line: Trunkline) -> None:
-    """Whoever starts it hears that it began; at its end every call is in the store."""
-    assert (await ask(gateway, CHAT, asked(CHAT))).status == 200
-    events: list[dict[str, Any]] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
-    said: list[str] = []
-
-    async def receive() -> dict[str, Any]:
-        return events.pop(0)
-
-    async def send(event: dict[str, Any]) -> None:
-        said.append(event["type"])
-
-    await gateway({"type": "lifespan"}, receive, send)
-    assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert len(line.store.calls(5)) == 1

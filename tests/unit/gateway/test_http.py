@@ -206,6 +206,32 @@ async def test_an_answer_in_pieces() -> None:
     assert talk.wire.closing
 
 
+async def test_pieces_of_one_turn_leave_together() -> None:
+    """One write for all of them; a piece that comes alone does not wait; many do not pile up."""
+    go = asyncio.Event()
+
+    async def respond(request: Request) -> None:
+        request.begin(200, [])
+        for _ in range(3):
+            await request.write(b"one", more=True)
+        assert not talk.wire.writes
+        await go.wait()
+        await request.write(b"x" * 70_000, more=True)
+        assert len(talk.wire.writes) == 2
+        await request.write(b"last", more=False)
+
+    talk = Talk(respond)
+    talk.send(head("GET", "/"))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(talk.wire.writes) == 1
+    assert talk.answer().body == b"one" * 3
+    go.set()
+    await talk.over()
+    assert len(talk.wire.writes) == 3
+    assert talk.answer().ended
+
+
 async def test_a_header_cannot_smuggle() -> None:
     """A line end in an answer's header is our mistake, and nothing is sent."""
 

@@ -181,3 +181,11 @@ def test_no_key_takes_the_administrators_place() -> None:
     twin = Key(name="twin", secret=Secret(ADMIN))
     ring = KeyRing(b"s" * 32, ADMIN, [twin])
     assert ring.holder({"x-api-key": ADMIN}).admin
+
+
+def test_any_of_the_keys_shown_will_do() -> None:
+    """SDKs add a made-up one of their own beside the header that was configured."""
+    ring = KeyRing(b"s" * 32, ADMIN, [])
+    assert ring.holder({"authorization": "Bearer unused", "x-api-key": ADMIN}).admin
+    with pytest.raises(Unauthorized, match="not known"):
+        ring.holder({"authorization": "Bearer unused", "x-api-key": "neither"})

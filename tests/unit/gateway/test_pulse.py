@@ -19,7 +19,7 @@ class Caller:
         self.reads = asyncio.Event()
         self.reads.set()
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, *, more: bool = False) -> None:
         """Keep it."""
         self.heard += data
 

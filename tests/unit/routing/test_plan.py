@@ -1,6 +1,7 @@
 """From a caller's words to deployments: every rule of naming, and the way on after a failure."""
 
 import datetime
+import json
 import timeit
 from typing import Any
 
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from tests.unit.config.seeds import FIVE_FALLBACKS, FIVE_GROUPS
 from trunkline import dialects
 from trunkline.config import Config, from_mapping, from_model_list, load
-from trunkline.errors import InputError, ModelNotFound, TrunklineError
+from trunkline.errors import CapabilityMissing, InputError, ModelNotFound, TrunklineError
 from trunkline.routing.plan import Planner
-from trunkline.types import Chat, Prompt, Wire
+from trunkline.types import Audio, Chat, Message, Prompt, Wire
 
 PROVIDERS: dict[str, Any] = {
     "openai": {"api_key": "k", "models": ["gpt-4o", "gpt-4"]},
@@ -22,6 +23,7 @@ PROVIDERS: dict[str, Any] = {
     "ollama": {"models": ["llama2", "gpt-4o"]},
 }
 CHAIN = ["openai", "anthropic", "openrouter", "ollama"]
+OPUS = "anthropic/claude-opus"
 
 
 def config(**sections: Any) -> Config:
@@ -130,20 +132,32 @@ def test_no_model_means_the_default_one() -> None:
     assert names(config(default_model="claude-opus"), "") == ["anthropic/claude-opus"]
     groups = {"fast": {"deployments": ["ollama/llama2"]}}
     assert names(config(default_model="fast", groups=groups), "") == ["ollama/llama2"]
-    for name in ("openrouter", None):
-        error = refusal(config(default_provider=name), "")
+    for name in ("vllm", None):
+        built = config(default_provider=name, providers={**PROVIDERS, "vllm": {}})
+        error = refusal(built, "")
         assert error.param == "model"
         assert "default_model" in error.message
 
 
 def test_no_model_for_a_named_provider() -> None:
     """default_model belongs to the default provider only; another gives its own first one."""
-    built = config(default_model="gpt-4")
+    built = config(default_model="gpt-4", providers={**PROVIDERS, "vllm": {}})
     assert names(built, "", "openai") == ["openai/gpt-4"]
     assert names(built, "", "anthropic") == ["anthropic/claude-haiku"]
-    assert "lists none" in refusal(built, "", "openrouter").message
+    assert "lists none" in refusal(built, "", "vllm").message
     groups = {"fast": {"deployments": ["ollama/llama2"]}}
     assert names(config(default_model="fast", groups=groups), "", "openai") == ["openai/gpt-4o"]
+
+
+def test_no_model_for_a_provider_that_lists_none() -> None:
+    """The usual one of the catalog, whatever its name looks like; no call falls back to it."""
+    keys = {name: {"api_key": "k"} for name in ("openai", "anthropic", "groq")}
+    built = config(providers=keys, default_provider="groq", fallback_chain=["groq", "openai"])
+    assert names(built, "") == ["groq/openai/gpt-oss-20b"]
+    assert names(built, "", "anthropic") == ["anthropic/claude-haiku-5-5"]
+    assert names(built, "any") == ["groq/any"]
+    preferred = config(providers=keys, default_model="gpt-4")
+    assert names(preferred, "") == names(preferred, "", "openai") == ["openai/gpt-4"]
 
 
 def test_named_provider_is_asked_for_exactly_that_model() -> None:
@@ -264,6 +278,22 @@ def test_group_with_every_provider_disabled_says_why() -> None:
         providers={**PROVIDERS, "xai": None}, groups={"g": {"deployments": ["xai/grok"]}}
     )
     assert "group 'g' is disabled (xai: XAI_API_KEY is not set)" in refusal(built, "g").message
+
+
+def test_who_cannot_take_a_part_is_passed_over() -> None:
+    """Where nobody is left the part is named; words of an earlier answer are no sound."""
+    sound = {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}
+    text = {"type": "text", "text": "What is said?"}
+    said = [{"role": "system", "content": "Hi"}, {"role": "user", "content": [text, sound]}]
+    body = dialects.load("openai_chat").read(json.dumps({"messages": said}).encode()).body
+    planner = Planner(config(fallback_chain=CHAIN, groups={"claude": {"deployments": [OPUS]}}))
+    assert planner.plan(Chat(model="gpt-4", body=body))[0].deployment.name == "openai/gpt-4"
+    assert [c.deployment.provider for c in planner.plan(Chat(model=OPUS, body=body))] == ["ollama"]
+    with pytest.raises(CapabilityMissing, match=f"nothing that {OPUS} can take") as caught:
+        planner.plan(Chat(model="claude", body=body))
+    assert caught.value.param == "messages[1].content[1]"
+    answer = Message(role="assistant", parts=(Audio(id="a", transcript="Yes."),))
+    assert planner.plan(Chat(model="claude", body=Prompt(messages=(answer,))))
 
 
 class Hour:

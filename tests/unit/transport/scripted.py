@@ -1,10 +1,11 @@
-"""An exchange that plays pieces of a body, for tests without a socket."""
+"""Parts of the transport that do as they are told, for tests without a socket."""
 
 import asyncio
 from collections import deque
 from collections.abc import Mapping
 
 from trunkline.errors import ProviderError
+from trunkline.transport.connection import Connection
 
 
 class ScriptedExchange:
@@ -50,3 +51,57 @@ class ScriptedExchange:
     def close(self) -> None:
         """Count the calls."""
         self.closed += 1
+
+
+class ScriptedTransport(asyncio.Transport):
+    """Stands in for the loop's side of a connection: keeps what was done to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+        self.unsent_bytes = 0
+        self.reading = True
+        self.aborted = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep it."""
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        """Tell whether it was aborted."""
+        return self.aborted
+
+    def get_write_buffer_size(self) -> int:
+        """Return what the test set."""
+        return self.unsent_bytes
+
+    def pause_reading(self) -> None:
+        """Note it."""
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        """Note it."""
+        self.reading = True
+
+    def abort(self) -> None:
+        """Note it."""
+        self.aborted = True
+
+
+class ScriptedKeeper:
+    """Keeps what becomes of connections."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def made(self, connection: Connection) -> None:
+        """Note it."""
+        self.log.append("made")
+
+    def free(self, connection: Connection) -> None:
+        """Note it."""
+        self.log.append("free")
+
+    def lost(self, connection: Connection) -> None:
+        """Note it."""
+        self.log.append("lost")

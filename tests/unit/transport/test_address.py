@@ -58,11 +58,35 @@ def test_a_header_that_http_forbids_is_a_configuration_error(value: str) -> None
     assert value not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("url", "host", "target"),
+    [
+        ("http://host", "host", "/"),
+        ("https://Host:443/v1?a=b%20c#part", "host", "/v1?a=b%20c"),
+        ("https://host:80?a", "host:80", "/?a"),
+        ("http://[::1]:8000/v1", "[::1]:8000", "/v1"),
+        ("http://bücher.example/v1", "xn--bcher-kva.example", "/v1"),
+    ],
+)
+def test_host_and_target_are_as_http_wants_them(url: str, host: str, target: str) -> None:
+    """No usual port, no fragment; brackets stay, and other scripts are encoded."""
+    address = Address(url)
+    assert (address.host, address.target) == (host, target)
+    assert not {"[", "]", "ü"} & set(address.hostname)
+
+
 @pytest.mark.parametrize("url", ["", "host/v1", "ftp://host", "http://", "http://host:99999/"])
 def test_an_unusable_url_is_a_configuration_error(url: str) -> None:
     """The message repeats it and says what is missing."""
     with pytest.raises(ConfigError, match="cannot use the URL"):
         Address(url)
+
+
+@pytest.mark.parametrize("path", ["a b", "é", "a\x00", "a?b c", "a\x7f"])
+def test_a_path_that_needs_encoding_is_a_configuration_error(path: str) -> None:
+    """It would end the request line early, or begin another."""
+    with pytest.raises(ConfigError, match="percent-encoded"):
+        Address(f"http://host/{path}")
 
 
 def test_credentials_in_a_url_become_a_header() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Struct
 from msgspec.json import Decoder
 
 from trunkline.codec import BLANKS, BROKEN, excerpt, load_answer, mark_of, understood, unframed
@@ -25,19 +25,26 @@ from trunkline.types import (
     Mark,
     Memo,
     Started,
+    TextDelta,
+    ThinkingDelta,
     UsageReport,
 )
 
 _ENTIRE = Mark.SHOWN | Mark.FINISH | Mark.TERMINAL
 
 
+class _Words(Struct):
+    tool_calls: None = None
+    function_call: None = None
+
+
 class _Choice(Struct):
     finish_reason: Literal["stop", "length"]
-    message: dict[str, Raw]
+    message: _Words
 
 
 class _Plain(Struct):
-    """An answer of words alone, with usage, as nearly all are."""
+    """An answer of words alone, with usage, as nearly all are; the words stay undecoded."""
 
     choices: Annotated[list[_Choice], Meta(min_length=1)]
     usage: dict[str, Any]
@@ -46,8 +53,42 @@ class _Plain(Struct):
     error: None = None
 
 
+class _Delta(Struct, forbid_unknown_fields=True):
+    content: str | None = None
+    reasoning_content: str | None = None
+    role: str | None = None
+    refusal: None = None
+    tool_calls: None = None
+    function_call: None = None
+    audio: None = None
+
+
+class _Piece(Struct, forbid_unknown_fields=True):
+    delta: _Delta
+    index: int = 0
+    finish_reason: None = None
+    native_finish_reason: None = None
+    stop_reason: None = None
+    matched_stop: None = None
+    token_ids: None = None
+    logprobs: None = None
+
+
+class _Chunk(Struct):
+    """An event of words alone, as nearly all are."""
+
+    choices: tuple[_Piece]
+    usage: None = None
+    error: None = None
+    x_groq: None = None
+
+
 _PLAIN = Decoder(_Plain)
-_WEIGHTY = re.compile(rb'"(?:finish_reason|usage|tool_calls|error)"(?!:null)')
+_CHUNK = Decoder(_Chunk)
+_ENDS = (b"}\n\n", b"}\r\n\r\n")
+_QUOTE = 0x22
+_OPENING = re.compile(rb'"(?:content|reasoning(?:_content)?|text)": ?"(?!")')
+_WEIGHTY = re.compile(rb'"(?:finish_reason|usage|tool_calls|error)"(?!: ?null)')
 
 
 def decode(body: bytes, memo: Memo) -> Frame:
@@ -59,7 +100,7 @@ def decode(body: bytes, memo: Memo) -> Frame:
     """
     if told := _told_plainly(body, memo):
         memo.finished = True
-        return Frame(body, _ENTIRE | mark_of(told), _decode_whole, memo, told=told)
+        return Frame(body, _ENTIRE | Mark.USAGE, _decode_whole, memo, told=told)
     data = load_answer(body.lstrip(BLANKS))
     if error := error_in_answer(data):
         raise error
@@ -75,19 +116,18 @@ def _told_plainly(body: bytes, memo: Memo) -> tuple[Event, ...] | None:
 
     Most answers are relayed as they came: nobody asks what is in them.
     """
-    if b'"tool_calls"' in body or b'"function_call"' in body:
-        return None
     try:
         if not body.isascii():
             body.decode()
         answer = _PLAIN.decode(body)
     except BROKEN:
         return None
-    reasons = [choice.finish_reason for choice in answer.choices]
-    finishes = (Finish(choice=n, reason=reason, raw=reason) for n, reason in enumerate(reasons))
     return (
         Started(id=answer.id or None, model=answer.model or None),
-        *finishes,
+        *[
+            Finish(choice=n, reason=choice.finish_reason, raw=choice.finish_reason)
+            for n, choice in enumerate(answer.choices)
+        ],
         UsageReport(usage=usage_of(answer.usage, memo.quirks)),
     )
 
@@ -103,28 +143,45 @@ def decode_frame(raw: bytes, memo: Memo) -> Frame:
         BadAnswer: the event's data is not JSON.
         ProviderError: the event is an error.
     """
-    if (
-        raw.startswith(b"data: {")
-        and raw.endswith((b"}\n\n", b"}\r\n\r\n"))
-        and not _WEIGHTY.search(raw)
-        and _has_words(raw)
-    ):
-        return Frame(raw, Mark.SHOWN, _decode_lazily, memo)
+    if raw.endswith(_ENDS):
+        lead = memo.lead
+        if not lead or not raw.startswith(lead) or raw[len(lead)] == _QUOTE:
+            lead = memo.lead = _lead(raw)
+        if lead and not _WEIGHTY.search(raw, len(lead)):
+            return Frame(raw, Mark.SHOWN, _decode_lazily, memo)
     return _decode_now(raw, memo)
 
 
-def _has_words(raw: bytes) -> bool:
-    """Whether a delta plainly carries text; empty strings and other spellings are looked at."""
-    for opening in (b'"content":"', b'"reasoning_content":"', b'"reasoning":"', b'"text":"'):
-        at = raw.find(opening)
-        if at >= 0 and raw[at + len(opening)] != 0x22:
-            return True
-    return False
+def _lead(raw: bytes) -> bytes:
+    """Return what stands before the words of a delta that plainly carries some, else nothing.
+
+    Empty strings and other spellings are looked at.
+    """
+    opening = _OPENING.search(raw)
+    if opening is None or not raw.startswith(b"data: {"):
+        return b""
+    lead = raw[: opening.end()]
+    return b"" if _WEIGHTY.search(lead) else lead
 
 
 def _decode_lazily(raw: bytes, memo: Memo) -> tuple[Event, ...]:
     payload = raw[6:] if raw.count(b"\n") == 2 else unframed(raw)[1]
+    if "started" in memo.scratch:
+        try:
+            return _words_of(_CHUNK.decode(payload).choices[0])
+        except BROKEN:
+            pass
     return understood(events_of(load_answer(payload), memo), raw)
+
+
+def _words_of(choice: _Piece) -> tuple[Event, ...]:
+    events: list[Event] = []
+    if text := choice.delta.reasoning_content:
+        spelling = "reasoning_content"
+        events.append(ThinkingDelta(choice=choice.index, text=text, spelling=spelling))
+    if text := choice.delta.content:
+        events.append(TextDelta(choice=choice.index, text=text))
+    return tuple(events)
 
 
 def _decode_now(raw: bytes, memo: Memo) -> Frame:

@@ -99,7 +99,8 @@ class Chunks:
                 self._usage = event.usage
                 continue
             said, aside = self._said(event)
-            if event.choice != choice or isinstance(event, Finish) or said.keys() & delta.keys():
+            repeats = not delta.keys().isdisjoint(said)
+            if repeats or event.choice != choice or isinstance(event, Finish):
                 out.append(self._chunk(choice, delta, beside))
                 choice, delta, beside = event.choice, {}, {}
             delta |= said
@@ -147,7 +148,7 @@ class Chunks:
     def _words(self, event: TextDelta) -> Json:
         """Return words and their sources, numbered: by `index` SDKs put a list together."""
         said: Json = {"content": event.text} if event.text else {}
-        if sources := sources_of(event.extra, self._sources):
+        if event.extra and (sources := sources_of(event.extra, self._sources)):
             self._sources += len(sources)
             said["citations"] = sources
         return said

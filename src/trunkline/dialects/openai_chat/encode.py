@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Raw
@@ -16,7 +17,6 @@ Json = dict[str, Any]
 _OBJECT = Decoder(dict[str, Raw])
 _MESSAGES = Decoder(list[dict[str, Raw]])
 _REASONING = ("reasoning_content", "reasoning", "reasoning_details")
-_CAPS = ("max_completion_tokens", "max_tokens")
 _TRUE = Raw(b"true")
 
 
@@ -27,16 +27,19 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     `stream`, `stream_options.include_usage` (always asked for), the cap on output when a layer set
     one, and what a quirk of the deployment drops or renames.
     """
+    wire = chat.body
     foreign = False
-    if isinstance(chat.body, Wire) and chat.body.dialect == "openai_chat":
-        fields = _relayed(chat.body)
+    thoughts = True
+    if isinstance(wire, Wire) and wire.dialect == "openai_chat":
+        fields = _relayed(wire)
+        thoughts = wire.thoughts
     else:
         # Text completions are the same family: their options have the same names here.
-        foreign = isinstance(chat.body, Wire) and chat.body.dialect != "openai_text"
+        foreign = isinstance(wire, Wire) and wire.dialect != "openai_text"
         back = "reasoning_content_back" in deployment.quirks
         fields = Builder(foreign=foreign, reasoning_back=back).fields(chat.prompt)
     address(fields, chat, deployment)
-    dropped = _apply_quirks(fields, deployment)
+    dropped = _apply_quirks(fields, deployment, thoughts=thoughts)
     if foreign:
         dropped += [name for name in chat.prompt.extra if name not in fields]
         dropped += [tool.name for tool in chat.prompt.tools if tool.kind not in TOOL_KINDS]
@@ -50,29 +53,27 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
 
 def _relayed(wire: Wire) -> Json:
     fields: Json = dict(wire.fields)
-    cap = wire.max_output_tokens
-    if cap is not None:
-        said = next((name for name in _CAPS if name in fields), "max_tokens")
-        if said not in fields or bytes(fields[said]) != b"%d" % cap:
-            fields[said] = cap
+    if wire.max_output_tokens is not None:
+        new = "max_completion_tokens" in fields
+        fields["max_completion_tokens" if new else "max_tokens"] = wire.max_output_tokens
     return fields
 
 
-def _apply_quirks(fields: Json, deployment: Deployment) -> list[str]:
+def _apply_quirks(fields: Json, deployment: Deployment, *, thoughts: bool) -> list[str]:
     """Edit `fields` as the deployment's quirks say; return what was dropped."""
     dropped: list[str] = []
     for quirk in applying(deployment):
         for old, new in quirk.rename.items():
             if old in fields:
                 fields.setdefault(new, fields.pop(old))
-        if quirk.unless is not None and _says(fields, *quirk.unless):
+        if quirk.no_reasoning_back and thoughts:
+            _drop_reasoning(fields)
+        if quirk.drop.isdisjoint(fields) or (quirk.unless and _says(fields, *quirk.unless)):
             continue
         for name in quirk.drop & fields.keys():
             del fields[name]
             if name != "stream_options":  # ours, not the caller's
                 dropped.append(name)
-        if quirk.no_reasoning_back:
-            _drop_reasoning(fields)
     return sorted(dropped)
 
 
@@ -81,12 +82,13 @@ def _says(fields: Json, name: str, value: str) -> bool:
 
 
 def _drop_reasoning(fields: Json) -> None:
-    messages = dump(fields["messages"])
-    if b'"reasoning' in messages:
-        fields["messages"] = [
-            {name: raw for name, raw in message.items() if name not in _REASONING}
-            for message in _MESSAGES.decode(messages)
-        ]
+    messages = fields["messages"]
+    if isinstance(messages, Raw):
+        messages = _MESSAGES.decode(messages)
+    fields["messages"] = [
+        {name: said for name, said in message.items() if name not in _REASONING}
+        for message in messages
+    ]
 
 
 def address(fields: Json, chat: Chat, deployment: Deployment) -> None:
@@ -99,6 +101,7 @@ def address(fields: Json, chat: Chat, deployment: Deployment) -> None:
         fields |= {"stream": True, "stream_options": asked | {"include_usage": _TRUE}}
 
 
+@lru_cache(maxsize=1024)
 def url(base_url: str, path: str) -> str:
     """Return where `path` is below a base URL, whose query is kept."""
     base, mark, query = base_url.partition("?")
@@ -117,4 +120,6 @@ def headers(chat: Chat, deployment: Deployment) -> dict[str, str]:
             fields["api-key"] = key
         else:
             fields["authorization"] = f"Bearer {key}"
-    return fields | {name.lower(): value for name, value in deployment.headers}
+    for name, value in deployment.headers:
+        fields[name.lower()] = value
+    return fields

@@ -150,11 +150,12 @@ QUIRKS: dict[str, Quirk] = {
 
 def applying(deployment: Deployment) -> tuple[Quirk, ...]:
     """Return the quirks that hold for this deployment and its model."""
-    return _applying(deployment.quirks, deployment.model.rpartition("/")[2])
+    return _applying(deployment.quirks, deployment.model)
 
 
 @lru_cache(maxsize=1024)
 def _applying(names: frozenset[str], model: str) -> tuple[Quirk, ...]:
+    model = model.rpartition("/")[2]
     return tuple(
         quirk
         for name, quirk in QUIRKS.items()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, TypeVar
 
-from msgspec import Meta, Raw, Struct, ValidationError
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, ValidationError
 from msgspec.json import Decoder
 
 from trunkline.codec import BROKEN
@@ -27,6 +27,9 @@ class _Message(Struct):
     refusal: str | None = None
     tool_calls: list[dict[str, Raw]] | None = None
     tool_call_id: str | None = None
+    reasoning: Raw | UnsetType = UNSET
+    reasoning_content: Raw | UnsetType = UNSET
+    reasoning_details: Raw | UnsetType = UNSET
 
 
 class _Function(Struct):
@@ -43,65 +46,90 @@ class _Format(Struct):
     json_schema: dict[str, Raw] | None = None
 
 
-_Count = Annotated[int, Meta(ge=1)]
-Check = tuple[Decoder[Any], str]
-"""What a field is decoded as, and what to write there."""
-_NUMBER: Check = (Decoder(float), "a number")
-COUNT: Check = (Decoder(_Count), "a whole number of at least 1")
-WHOLE: Check = (Decoder(int), "a whole number")
-STRING: Check = (Decoder(str), "a string")
-BOOL: Check = (Decoder(bool), "true or false")
-_OBJECT: Check = (Decoder(dict[str, Raw]), "an object")
-COMMON: dict[str, Check] = {
-    "model": (Decoder(str), "the name of a model as a string"),
-    "stream": BOOL,
-    "stream_options": _OBJECT,
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Common(Struct):
+    """Fields that chat and text completions share; a null says nothing."""
+
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: dict[str, Raw] | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    n: Count | None = None
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    user: str | None = None
+
+
+class _Asked(Common):
+    messages: list[_Message] | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    tools: list[_Tool] | None = None
+    tool_choice: str | dict[str, Raw] | None = None
+    function_call: str | dict[str, Raw] | None = None
+    functions: list[_Function] | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: _Format | None = None
+    reasoning_effort: str | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+
+
+_STRING, _BOOL, _NUMBER, _WHOLE = "a string", "true or false", "a number", "a whole number"
+COUNT = "a whole number of at least 1"
+HINTS = {
+    "model": "the name of a model as a string",
+    "stream": _BOOL,
+    "stream_options": "an object",
     "temperature": _NUMBER,
     "top_p": _NUMBER,
-    "top_k": WHOLE,
+    "top_k": _WHOLE,
     "presence_penalty": _NUMBER,
     "frequency_penalty": _NUMBER,
     "n": COUNT,
-    "seed": WHOLE,
-    "stop": (Decoder(str | list[str]), "a string or a list of strings"),
-    "user": STRING,
+    "seed": _WHOLE,
+    "stop": "a string or a list of strings",
+    "user": _STRING,
 }
-"""Fields that chat and text completions share."""
-_CHECKS: dict[str, Check] = {
-    **COMMON,
-    "max_tokens": COUNT,
-    "max_completion_tokens": COUNT,
-    "tools": (Decoder(list[_Tool]), 'a list of {"type": "function", "function": {"name": ...}}'),
-    "tool_choice": (
-        Decoder(str | dict[str, Raw]),
-        '"auto", "none", "required" or {"type": "function", "function": {"name": ...}}',
-    ),
-    "function_call": (Decoder(str | dict[str, Raw]), '"auto", "none" or {"name": ...}'),
-    "functions": (Decoder(list[_Function]), 'a list of {"name": ...}'),
-    "parallel_tool_calls": BOOL,
-    "response_format": (Decoder(_Format), 'an object such as {"type": "json_object"}'),
-    "reasoning_effort": STRING,
-    "logprobs": BOOL,
-    "top_logprobs": WHOLE,
-}
-_HINTS = {
+"""What to write in the fields of `Common`."""
+_HINTS = HINTS | {
+    "messages": 'a list of {"role": ..., "content": ...}',
     "role": "system, developer, user, assistant or tool",
     "content": "a string, a list of parts or null",
-    "text": "a string",
+    "text": _STRING,
     "type": 'a string such as "text"',
     "tool_call_id": "the id of the tool call this answers, as a string",
-    "name": "a string",
+    "name": _STRING,
+    "max_tokens": COUNT,
+    "max_completion_tokens": COUNT,
+    "tools": 'a list of {"type": "function", "function": {"name": ...}}',
+    "tool_choice": (
+        '"auto", "none", "required" or {"type": "function", "function": {"name": ...}}'
+    ),
+    "function_call": '"auto", "none" or {"name": ...}',
+    "functions": 'a list of {"name": ...}',
+    "parallel_tool_calls": _BOOL,
+    "response_format": 'an object such as {"type": "json_object"}',
+    "reasoning_effort": _STRING,
+    "logprobs": _BOOL,
+    "top_logprobs": _WHOLE,
 }
+_ASKED = Decoder(_Asked)
 _FIELDS = Decoder(dict[str, Raw])
 _NULL = Raw(b"null")
-_MESSAGES = Decoder(list[_Message])
 _CONTENT = Decoder(str | list[_Part] | None)
 _PART_NEEDS: dict[str, Need] = {
     "image_url": "images",
     "input_audio": "audio",
     "file": "files",
 }
-_PATH = re.compile(r" - at `\$(.*?)`$")
+_T = TypeVar("_T")
 
 
 def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
@@ -110,40 +138,40 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
     Raises:
         InputError: with `param` naming the field that is wrong, and what to write instead.
     """
-    fields, values = checked(body, _CHECKS)
-    count, needs = _check_messages(fields)
-    for index, tool in enumerate(values.get("tools", ())):
-        if tool.type == "function" and tool.function is None:
-            raise InputError(
-                f"'tools[{index}].function' is missing; write {_CHECKS['tools'][1]}",
-                param=f"tools[{index}].function",
-            )
-    if values.get("tools") or values.get("functions"):
+    fields, asked = checked(body, _ASKED, _HINTS)
+    messages = asked.messages
+    if not messages:
+        raise _no_messages(messages)
+    needs, thoughts = _check_messages(messages)
+    if asked.tools or asked.functions:
+        _check_tools(asked.tools or ())
         needs.add("tools")
-    wanted = values.get("response_format")
-    if wanted is not None and wanted.json_schema is not None:
+    if asked.response_format is not None and asked.response_format.json_schema is not None:
         needs.add("schema")
     return Chat(
-        model=values.get("model", ""),
-        stream=values.get("stream", False),
+        model=asked.model or "",
+        stream=asked.stream or False,
         body=Wire(
             dialect="openai_chat",
             fields=fields,
             parse=parse,
-            message_count=count,
+            message_count=len(messages),
             size_bytes=len(body),
-            max_output_tokens=values.get("max_completion_tokens", values.get("max_tokens")),
+            max_output_tokens=asked.max_completion_tokens or asked.max_tokens,
             needs=frozenset(needs),
-            choices=values.get("n", 1),
-            end_user=values.get("user"),
+            choices=asked.n or 1,
+            end_user=asked.user,
+            thoughts=thoughts,
         ),
     )
 
 
-def checked(body: bytes, checks: Mapping[str, Check]) -> tuple[dict[str, Raw], dict[str, Any]]:
-    """Take a JSON object apart: its fields as they came, and the values of those in `checks`.
+def checked(
+    body: bytes, decoder: Decoder[_T], hints: Mapping[str, str]
+) -> tuple[dict[str, Raw], _T]:
+    """Take a JSON object apart: its fields as they came, without nulls, and as a struct.
 
-    A null counts as a field that is not there.
+    `hints` say what to write in a field, by its name.
 
     Raises:
         InputError: with `param` naming the field that is wrong, and what to write instead.
@@ -152,67 +180,75 @@ def checked(body: bytes, checks: Mapping[str, Check]) -> tuple[dict[str, Raw], d
         if not body.isascii():
             body.decode()
         fields = _FIELDS.decode(body)
+        asked = decoder.decode(body)
     except ValidationError as error:
-        raise InputError(f"the request body must be a JSON object: {error}") from None
+        raise _refusal(error, hints) from None
     except BROKEN as error:
         raise InputError(f"the request body is not valid JSON: {error}") from None
-    fields = {name: raw for name, raw in fields.items() if raw != _NULL}
-    return fields, {
-        name: _check(name, raw, *checks[name]) for name, raw in fields.items() if name in checks
-    }
+    if _NULL in fields.values():
+        fields = {name: raw for name, raw in fields.items() if raw != _NULL}
+    return fields, asked
 
 
-def _check(name: str, raw: Raw, decoder: Decoder[Any], hint: str) -> Any:
-    try:
-        return decoder.decode(raw)
-    except BROKEN as error:
-        raise _refusal(name, error, hint) from None
-
-
-def _refusal(name: str, error: Exception, hint: str) -> InputError:
+def _refusal(error: Exception, hints: Mapping[str, str], within: str = "") -> InputError:
     """Turn a decoder's complaint into one that names the field and what to write instead."""
-    problem, _, _ = str(error).partition(" - at `$")
-    path = _PATH.search(str(error))
-    param = name + (path[1] if path else "")
+    problem, _, path = str(error).partition(" - at `$")
+    param = (within + path.removesuffix("`")).removeprefix(".")
+    if not param:
+        return InputError(f"the request body must be a JSON object: {problem}")
     if missing := re.search(r"required field `(\w+)`", problem):
         param, problem = f"{param}.{missing[1]}", "it is missing"
-    last = re.sub(r"\[\d+\]$", "", param).rpartition(".")[2]
-    hint = _HINTS.get(last, hint) if last != name else hint
+    names = re.findall(r"[a-z_]+", param)
+    hint = hints.get(names[-1]) or hints[names[0]]
     return InputError(f"'{param}' is wrong: {problem}; write {hint}", param=param)
 
 
-def _check_messages(fields: Mapping[str, Raw]) -> tuple[int, set[Need]]:
-    if "messages" not in fields:
-        raise InputError(
-            '\'messages\' is missing; write a list such as [{"role": "user", "content": "Hello"}]',
-            param="messages",
-        )
-    messages = _check(
-        "messages", fields["messages"], _MESSAGES, 'a list of {"role": ..., "content": ...}'
-    )
-    if not messages:
-        raise InputError("'messages' is empty; write at least one message", param="messages")
-    needs: set[Need] = set()
-    for index, message in enumerate(messages):
-        _check_message(message, f"messages[{index}]", needs)
-    return len(messages), needs
-
-
-def _check_message(message: _Message, param: str, needs: set[Need]) -> None:
-    content = memoryview(message.content)
-    if content[0] == 0x22:  # a string: not worth decoding
-        empty = len(content) == 2
+def _no_messages(messages: list[_Message] | None) -> InputError:
+    if messages is None:
+        problem = 'is missing; write a list such as [{"role": "user", "content": "Hello"}]'
     else:
-        parts = _check(f"{param}.content", message.content, _CONTENT, _HINTS["content"]) or ()
-        needs.update(_PART_NEEDS[part.type] for part in parts if part.type in _PART_NEEDS)
-        empty = all(part.type == "text" and not part.text for part in parts)
-    if message.role == "user" and empty:
-        raise InputError(
-            f"'{param}.content' is empty; a user message needs text or parts",
-            param=f"{param}.content",
-        )
-    if message.role == "tool" and not message.tool_call_id:
-        raise InputError(
-            f"'{param}.tool_call_id' is missing; write {_HINTS['tool_call_id']}",
-            param=f"{param}.tool_call_id",
-        )
+        problem = "is empty; write at least one message"
+    return InputError(f"'messages' {problem}", param="messages")
+
+
+def _check_tools(tools: Iterable[_Tool]) -> None:
+    for index, tool in enumerate(tools):
+        if tool.type == "function" and tool.function is None:
+            param = f"tools[{index}].function"
+            raise InputError(f"'{param}' is missing; write {_HINTS['tools']}", param=param)
+
+
+def _check_messages(messages: Iterable[_Message]) -> tuple[set[Need], bool]:
+    """Return what the messages need, and whether any carries thoughts."""
+    needs: set[Need] = set()
+    thoughts = False
+    for index, message in enumerate(messages):
+        content = memoryview(message.content)
+        if content[0] == 0x22:  # a string: not worth decoding
+            empty = len(content) == 2
+        else:
+            empty = _check_parts(message.content, f"messages[{index}].content", needs)
+        if empty and message.role == "user":
+            param = f"messages[{index}].content"
+            raise InputError(f"'{param}' is empty; a user message needs text or parts", param=param)
+        if message.role == "tool" and not message.tool_call_id:
+            param = f"messages[{index}].tool_call_id"
+            raise InputError(f"'{param}' is missing; write {_HINTS['tool_call_id']}", param=param)
+        if message.reasoning or message.reasoning_content or message.reasoning_details:
+            thoughts = True
+    return needs, thoughts
+
+
+def _check_parts(content: Raw, param: str, needs: set[Need]) -> bool:
+    """Add what parts need, and return whether they say nothing."""
+    try:
+        parts = _CONTENT.decode(content) or ()
+    except BROKEN as error:
+        raise _refusal(error, _HINTS, param) from None
+    empty = True
+    for part in parts:
+        if part.type in _PART_NEEDS:
+            needs.add(_PART_NEEDS[part.type])
+        if part.type != "text" or part.text:
+            empty = False
+    return empty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from msgspec import Raw
@@ -47,11 +48,10 @@ class Writer:
     """
 
     def __init__(self, chat: Chat, source: str, spelling: Spelling) -> None:
+        self._chat = chat
+        self._spelling = spelling
         self._relayed = source == spelling.dialect
         self._usage_asked = _asks_usage(chat, spelling.dialect)
-        self._head = Head.of(chat, spelling.id_prefix)
-        self._chunks = spelling.chunks(self._head, usage_asked=self._usage_asked)
-        self._body_of = spelling.body_of
         self._held = b""
         """A usage frame that waits for the cost."""
         self._done = b""
@@ -83,7 +83,7 @@ class Writer:
             if not self._usage_asked:
                 return body
             return dump(_with_cost(_FIELDS.decode(body.lstrip(BLANKS)), cost))
-        return self._body_of(frames, self._head, cost if self._usage_asked else None)
+        return self._spelling.body_of(frames, self._head(), cost if self._usage_asked else None)
 
     def error(self, error: TrunklineError) -> bytes:
         """Return an error: a body when nothing was written yet, else the stream's error event."""
@@ -95,6 +95,14 @@ class Writer:
         }
         body = {"error": said}
         return _event(body) if self._begun else dump(body)
+
+    @cached_property
+    def _chunks(self) -> Chunks:
+        """What spells a stream that cannot be relayed."""
+        return self._spelling.chunks(self._head(), usage_asked=self._usage_asked)
+
+    def _head(self) -> Head:
+        return Head.of(self._chat, self._spelling.id_prefix)
 
     def _edited(self, frame: Frame) -> bytes:
         if frame.events if not frame.raw else frame.mark & Mark.TERMINAL and _is_whole(frame):

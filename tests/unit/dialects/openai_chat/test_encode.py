@@ -205,6 +205,12 @@ def test_old_reasoning_is_not_sent_to_who_refuses_it(quirk: str) -> None:
     assert body["messages"][1] == said
 
 
+def test_messages_without_reasoning_keep_their_bytes() -> None:
+    """Where there is nothing to take out, the messages go up as they came."""
+    messages = read(BODY).body.fields["messages"]  # type: ignore[union-attr]
+    assert b'"messages":%b,' % bytes(messages) in encode(read(BODY), row("openai_strict")).body
+
+
 def test_every_quirk_says_why_and_where_that_is_known() -> None:
     """Each row of the table has a reason and a dated source, and holds where it is named."""
     for name, quirk in QUIRKS.items():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from trunkline.dialects import Dialect, load
 from trunkline.dialects.openai_chat import encode, read
+from trunkline.dialects.openai_chat.request import _ASKED
 from trunkline.errors import InputError
 from trunkline.types import Deployment, Wire
 
@@ -141,6 +142,14 @@ def test_bad_input_names_the_field_and_the_mend(
     assert says in caught.value.message
 
 
+@pytest.mark.parametrize("name", _ASKED.type.__struct_fields__)
+def test_every_field_that_is_read_says_what_to_write(name: str) -> None:
+    """No field is refused without a hint; nothing takes a list of lists."""
+    with pytest.raises(InputError, match="; write ") as caught:
+        read(body(**{name: [[1]]}))
+    assert caught.value.param in {name, f"{name}[0]"}
+
+
 @pytest.mark.parametrize(
     ("sent", "says"),
     [
@@ -159,6 +168,22 @@ def test_a_body_that_is_no_json_object_is_refused(sent: bytes, says: str) -> Non
     """Whatever the bytes, the answer is an InputError that says what is wrong."""
     with pytest.raises(InputError, match=says):
         read(sent)
+
+
+@pytest.mark.parametrize(
+    ("message", "thoughts"),
+    [
+        (USER, False),
+        (USER | {"content": '"reasoning_content": "no"'}, False),
+        *((USER | {name: None}, True) for name in ("reasoning", "reasoning_content")),
+        (USER | {"reasoning_details": []}, True),
+    ],
+)
+def test_old_thoughts_are_noticed(message: dict[str, Any], thoughts: bool) -> None:
+    """Whether any message carries a field of reasoning is known without the typed view."""
+    wire = read(body(messages=[USER, message])).body
+    assert isinstance(wire, Wire)
+    assert wire.thoughts is thoughts
 
 
 @pytest.mark.parametrize(

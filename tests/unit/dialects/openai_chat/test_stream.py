@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.dialects.openai_chat.wire import USAGE, call, chunk, events, fold
 from trunkline.dialects.openai_chat import decode, decode_frame
+from trunkline.dialects.openai_chat.events import events_of
 from trunkline.errors import (
     BadAnswer,
     ProviderError,
@@ -31,9 +32,10 @@ from trunkline.types import (
 )
 
 
-def test_text_is_scanned_and_decoded_only_when_asked() -> None:
-    """A plain piece of text costs no JSON until its events are wanted."""
-    frame = decode_frame(chunk({"content": "Hi"}), Memo())
+@pytest.mark.parametrize("space", [b":", b": "])
+def test_text_is_scanned_and_decoded_only_when_asked(space: bytes) -> None:
+    """A plain piece of text costs no JSON until its events are wanted, however it is spaced."""
+    frame = decode_frame(chunk({"content": "Hi"}).replace(b'":', b'"' + space), Memo())
     assert frame.mark == Mark.SHOWN
     assert frame._events is None
     assert TextDelta(text="Hi") in frame.events
@@ -83,6 +85,27 @@ def test_marks_are_right(raw: bytes, mark: int) -> None:
         assert frame.mark == mark
         assert frame.raw == spelled
         assert [e.text for e in frame.events if isinstance(e, TextDelta)] in (["Hi"], [])
+
+
+def test_frames_that_begin_alike_are_told_apart() -> None:
+    """Where frame after frame begins alike, each turn of the stream is still met as it comes."""
+    memo = Memo()
+    shown = [{"content": "", "reasoning_content": "H"}, {"content": "A"}, {"content": 'usage"'}]
+    for delta in shown:
+        for _ in range(2):
+            assert decode_frame(chunk(delta), memo).mark == Mark.SHOWN
+    assert decode_frame(chunk({"content": ""}), memo).mark == Mark.NONE
+    assert decode_frame(chunk({"content": "A"}), memo).mark == Mark.SHOWN
+    assert decode_frame(chunk({"content": "A"}, usage=USAGE), memo).mark == Mark.SHOWN | Mark.USAGE
+    assert decode_frame(chunk({"content": "A"}, "stop"), memo).mark == Mark.SHOWN | Mark.FINISH
+
+
+def test_half_a_character_is_relayed() -> None:
+    """Whoever cuts a text between two escapes of one character is relayed as he wrote."""
+    for half in (rb"\ud83d", rb"\ude00"):
+        raw = b'data: {"choices":[{"index":0,"delta":{"content":"%b"}}]}\n\n' % half
+        frame = decode_frame(raw, Memo())
+        assert (frame.raw, frame.mark) == (raw, Mark.SHOWN)
 
 
 def test_the_end_is_known_without_decoding_events() -> None:
@@ -253,6 +276,27 @@ def test_no_json_breaks_decoding(top: dict[str, Any], delta: dict[str, Any]) -> 
             with suppress(ProviderError):
                 frame = attempt(json.dumps(data).encode())
                 assert all(isinstance(event, Event) for event in frame.events)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["content", "reasoning_content", "reasoning", "refusal", "role", "x"]),
+        st.none() | st.text(max_size=4),
+    ),
+    st.dictionaries(
+        st.sampled_from(["index", "logprobs", "stop_reason", "finish_reason", "x"]),
+        st.none() | st.integers(0, 2),
+    ),
+)
+def test_words_mean_the_same_however_they_are_decoded(
+    delta: dict[str, Any], beside: dict[str, Any]
+) -> None:
+    """The short way for plain words and the long way for everything give the same events."""
+    data = {"choices": [beside | {"delta": delta}]}
+    short, long = Memo(), Memo()
+    short.scratch["started"] = long.scratch["started"] = True
+    raw = b"data: %b\n\n" % json.dumps(data).encode()
+    assert decode_frame(raw, short).events == tuple(events_of(data, long))
 
 
 @given(st.binary(max_size=60))

@@ -5,8 +5,8 @@ Source: https://platform.openai.com/docs/api-reference/completions/create 2026-1
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from msgspec import Meta, Raw
 from msgspec.json import Decoder
@@ -14,21 +14,28 @@ from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
 from trunkline.dialects.openai_chat import request as chat
-from trunkline.dialects.openai_chat.request import COMMON, COUNT, Check
+from trunkline.dialects.openai_chat.request import COUNT, HINTS, Common, Count
 from trunkline.errors import InputError
 from trunkline.types import Chat, Prompt, Wire
 
-_CHECKS: dict[str, Check] = {
-    **COMMON,
-    "prompt": (
-        Decoder(str | list[str | int | list[int]]),
-        "a string, a list of strings, a list of token numbers or a list of such lists",
-    ),
-    "max_tokens": (Decoder(Annotated[int, Meta(ge=0)]), "a whole number of at least 0"),
+
+class _Asked(Common):
+    prompt: str | list[str | int | list[int]] | None = None
+    max_tokens: Annotated[int, Meta(ge=0)] | None = None
+    best_of: Count | None = None
+    logprobs: int | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+
+
+_ASKED = Decoder(_Asked)
+_HINTS = HINTS | {
+    "prompt": "a string, a list of strings, a list of token numbers or a list of such lists",
+    "max_tokens": "a whole number of at least 0",
     "best_of": COUNT,
-    "logprobs": chat.WHOLE,
-    "echo": chat.BOOL,
-    "suffix": chat.STRING,
+    "logprobs": "a whole number",
+    "echo": "true or false",
+    "suffix": "a string",
 }
 _TEXT_ONLY = ("prompt", "best_of", "logprobs", "echo", "suffix")
 _CHAT_BYTES = 32
@@ -41,22 +48,22 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
     Raises:
         InputError: with `param` naming the field that is wrong, and what to write instead.
     """
-    fields, values = chat.checked(body, _CHECKS)
-    prompts = _count(values)
+    fields, asked = chat.checked(body, _ASKED, _HINTS)
+    prompts = _count(asked.prompt)
     return Chat(
-        model=values.get("model", ""),
-        stream=values.get("stream", False),
+        model=asked.model or "",
+        stream=asked.stream or False,
         body=Wire(
             dialect="openai_text",
             fields=fields,
             parse=parse,
             message_count=prompts,
             size_bytes=len(body) + _CHAT_BYTES,
-            max_output_tokens=cap_of(values.get("max_tokens")),
+            max_output_tokens=cap_of(asked.max_tokens),
             needs=frozenset(),
             # `best_of` candidates are written, and charged, for each prompt.
-            choices=prompts * max(values.get("n", 1), values.get("best_of", 1)),
-            end_user=values.get("user"),
+            choices=prompts * max(asked.n or 1, asked.best_of or 1),
+            end_user=asked.user,
         ),
     )
 
@@ -69,9 +76,8 @@ def cap_of(max_tokens: int | None) -> int | None:
     return None if max_tokens is None else max(max_tokens, 1)
 
 
-def _count(values: Mapping[str, Any]) -> int:
+def _count(said: str | Sequence[str | int | list[int]] | None) -> int:
     """Return how many prompts there are; token numbers in one list are one."""
-    said = values.get("prompt")
     if said is None or said == []:
         raise InputError(
             "'prompt' is missing; write a string such as \"Once upon a time\"", param="prompt"
