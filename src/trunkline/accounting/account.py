@@ -87,7 +87,8 @@ class Account:
             if quote.proven_nusd is None:
                 raise PriceUnknown(
                     f"the strict budget on {rule.scope} takes only calls whose cost has a proven "
-                    "bound: a known price, max_tokens given, text only"
+                    "bound: a known price, max_tokens given, text only, no tools or data that "
+                    "the provider keeps, no options that are not known here"
                 )
             return quote.proven_nusd
         if quote.estimate_nusd is None and rule.unknown_price == "refuse":

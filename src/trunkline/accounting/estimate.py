@@ -13,6 +13,11 @@ from trunkline.types import Audio, Chat, Deployment, File, Image, Need, Quote
 _BYTES_PER_TOKEN = 3
 """English JSON has about four; three leaves room for code and other scripts."""
 _MEDIA: frozenset[Need] = frozenset({"images", "audio", "files"})
+_EXPLAINED: frozenset[Need] = frozenset({"tools", "schema"})
+_ADDED_TOKENS = 64
+_ADDED_FOR_TOOLS = 2048
+"""What providers write around a request at most, with tools or a schema several hundred tokens.
+Source: https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/overview (2026-11-20)"""
 _MEDIA_TOKENS = 1600
 """What one picture costs at most with most providers; its bytes say nothing about it."""
 _FIRST_GUESS_TOKENS = 512
@@ -62,9 +67,10 @@ class Estimates:
             bound = self._bounds[deployment.name] = Bound(price)
         estimate = bound.nusd(input_tokens, self.output_tokens(call, deployment.name))
         proven, cap = None, body.max_output_tokens
-        if self.proving and cap is not None and not body.needs & _MEDIA:
+        if self.proving and cap is not None and body.bounded and not body.needs & _MEDIA:
             # A token is at least one byte of the encoded request.
-            proven = bound.nusd(body.size_bytes, cap * body.choices)
+            added_tokens = _ADDED_FOR_TOOLS if body.needs & _EXPLAINED else _ADDED_TOKENS
+            proven = bound.nusd(body.size_bytes + added_tokens, cap * body.choices)
         return Quote(estimate, proven)
 
     def prompt_tokens(self, call: Chat) -> int:

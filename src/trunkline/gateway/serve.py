@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -121,7 +121,7 @@ def _greeting(url: str, line: Trunkline, *, given: bool) -> list[str]:
 
 def _become(plan: Plan, config: Config) -> NoReturn:
     """Go on as the supervisor, with what it has to know in a file without a name."""
-    with tempfile.TemporaryFile(dir=config.data_dir) as file:
+    with _unnamed() as file:
         file.write(json.dumps(plan._asdict()).encode() + b"\n" + encode(config))
         file.seek(0)
         for fd in (file.fileno(), plan.lock, *plan.listeners):
@@ -130,6 +130,13 @@ def _become(plan: Plan, config: Config) -> NoReturn:
         sys.stderr.flush()
         module = "trunkline.gateway.supervisor"
         os.execv(sys.executable, [sys.executable, "-P", "-m", module, str(file.fileno())])
+
+
+def _unnamed() -> IO[bytes]:
+    """Return a file without a name; in memory where there is such a thing, for keys are in it."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("trunkline"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _claim(data_dir: Path) -> int:

@@ -14,6 +14,18 @@ from trunkline.types.message import AnyPart, Audio, File, Image, Message, Part, 
 Need = Literal["tools", "images", "audio", "files", "schema", "reasoning"]
 
 
+OWN_TOOLS = frozenset({"function", "custom"})
+"""Kinds of tools that the caller runs; what others read and cost, only the provider knows."""
+HARMLESS = frozenset(
+    {
+        *("logit_bias", "logprobs", "top_logprobs", "metadata", "store", "stream_options"),
+        *("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "user", "verbosity"),
+        *("cache_control", "min_p", "repetition_penalty"),
+    }
+)
+"""Options without a name here that add nothing to what is read, written or charged."""
+
+
 class Tool(Struct, frozen=True, kw_only=True):
     """A tool the model may ask for; `parameters` is a JSON Schema."""
 
@@ -74,6 +86,11 @@ class Prompt(Struct, frozen=True, kw_only=True, dict=True):
         """How many messages are sent."""
         return len(self.messages)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether a bound can be proven; see `Wire.bounded`."""
+        return self.extra.keys() <= HARMLESS and all(tool.kind in OWN_TOOLS for tool in self.tools)
+
     def parts(self) -> Iterator[AnyPart]:
         """Yield every part that is sent, those inside tool results too."""
         for message in self.messages:
@@ -115,6 +132,9 @@ class Wire(Struct, frozen=True, kw_only=True, dict=True):
     needs: frozenset[Need]
     choices: int = 1
     end_user: str | None = None
+    bounded: bool = False
+    """True = all that the provider reads is in these bytes, and nothing in them is charged apart:
+    no tools that it runs itself, nothing it has stored, no other tier of prices."""
     thoughts: bool = True
     """False = no message carries thoughts of earlier answers, which some providers refuse."""
     headers: Mapping[str, str] = {}

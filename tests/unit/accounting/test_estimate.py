@@ -1,5 +1,6 @@
 """Holds large enough that few calls overrun them, small enough that they starve nobody."""
 
+import json
 import random
 
 import pytest
@@ -9,6 +10,7 @@ from msgspec import Raw
 
 from trunkline.accounting.estimate import Estimates, Learned
 from trunkline.accounting.price import bound, cost
+from trunkline.dialects import load
 from trunkline.errors import InputError
 from trunkline.types import (
     Audio,
@@ -234,6 +236,54 @@ def test_a_proof_holds_whatever_the_provider_does(
 def test_media_have_no_proof(part: Part) -> None:
     """Nobody can say from its bytes what a picture costs, wherever it stands."""
     assert Estimates(proving=True).quote(ask(part, cap=10), TARGET).proven_nusd is None
+
+
+@pytest.mark.parametrize(
+    ("dialect", "more"),
+    [
+        ("openai_chat", {"web_search_options": {}}),
+        ("openai_chat", {"service_tier": "priority"}),
+        ("openai_chat", {"tools": [{"type": "web_search"}]}),
+        ("openai_chat", {"modalities": ["audio"]}),
+        ("openai_text", {"unknown": 1}),
+        ("anthropic", {"thread": {"type": "continue", "id": "t"}}),
+        ("anthropic", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}),
+        ("anthropic", {"mcp_servers": []}),
+        ("anthropic", {"container": "c"}),
+        ("anthropic", {"inference_geo": "us"}),
+    ],
+)
+def test_what_only_the_provider_knows_has_no_proof(dialect: str, more: dict[str, object]) -> None:
+    """Its own tools, what it stores, other tiers of prices: the bytes say nothing of those."""
+    own = {"type": "function", "function": {"name": "f"}}
+    usual: dict[str, dict[str, object]] = {
+        "openai_chat": {"messages": [{"role": "user", "content": "Hi"}], "tools": [own]},
+        "openai_text": {"prompt": "Hi"},
+        "anthropic": {
+            "messages": [{"role": "user", "content": "Hi"}],
+            "tools": [{"name": "f", "input_schema": {}}],
+        },
+    }
+    read = load(dialect).read
+    estimates = Estimates(proving=True)
+    plain = {"model": "m", "max_tokens": 5, "metadata": {"user_id": "u"}, **usual[dialect]}
+    assert estimates.quote(read(json.dumps(plain).encode()), TARGET).proven_nusd is not None
+    assert estimates.quote(read(json.dumps(plain | more).encode()), TARGET).proven_nusd is None
+
+
+@pytest.mark.parametrize("kind", ["function", "web_search"])
+def test_typed_tools_that_the_provider_runs_have_no_proof(kind: str) -> None:
+    """Nor have options that nobody here has heard of."""
+    body = Prompt(
+        messages=(say("user", "Hi"),),
+        max_output_tokens=5,
+        tools=(Tool(name="f", kind=kind),),
+        extra={"metadata": {}} if kind == "function" else {},
+    )
+    proven = Estimates(proving=True).quote(Chat(model="m", body=body), TARGET).proven_nusd
+    assert (proven is None) == (kind != "function")
+    odd = Prompt(messages=body.messages, max_output_tokens=5, extra={"background": True})
+    assert Estimates(proving=True).quote(Chat(model="m", body=odd), TARGET).proven_nusd is None
 
 
 def test_without_a_cap_there_is_no_proof() -> None:

@@ -13,6 +13,7 @@ from trunkline.codec import BROKEN
 from trunkline.dialects.anthropic.prompt import parse
 from trunkline.errors import InputError
 from trunkline.types import Chat, Need, Wire
+from trunkline.types.prompt import HARMLESS
 
 
 class _Block(Struct):
@@ -71,6 +72,7 @@ _HINTS = {
     "tool_use_id": "the id of the tool_use this answers, as a string",
     "name": "a string",
 }
+_BOUNDED = HARMLESS | _CHECKS.keys() | {"messages"}
 _FIELDS = Decoder(dict[str, Raw])
 _NULL = Raw(b"null")
 _MESSAGES = Decoder(list[_Message])
@@ -117,6 +119,8 @@ def read(body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Chat:
             size_bytes=len(body),
             max_output_tokens=values.get("max_tokens"),
             needs=frozenset(needs),
+            bounded=fields.keys() <= _BOUNDED
+            and all(tool.type in {None, "custom"} for tool in values.get("tools", ())),
             end_user=values["metadata"].user_id if "metadata" in values else None,
             headers={name: headers[name] for name in _MEANINGFUL if name in headers},
         ),

@@ -13,6 +13,7 @@ from trunkline.codec import BROKEN
 from trunkline.dialects.openai_chat.prompt import parse
 from trunkline.errors import InputError
 from trunkline.types import Chat, Need, Wire
+from trunkline.types.prompt import HARMLESS, OWN_TOOLS
 
 
 class _Part(Struct):
@@ -121,6 +122,7 @@ _HINTS = HINTS | {
     "top_logprobs": _WHOLE,
 }
 _ASKED = Decoder(_Asked)
+_BOUNDED = HARMLESS | set(_Asked.__struct_fields__)
 _FIELDS = Decoder(dict[str, Raw])
 _NULL = Raw(b"null")
 _CONTENT = Decoder(str | list[_Part] | None)
@@ -161,6 +163,8 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
             needs=frozenset(needs),
             choices=asked.n or 1,
             end_user=asked.user,
+            bounded=fields.keys() <= _BOUNDED
+            and all(tool.type in OWN_TOOLS for tool in asked.tools or ()),
             thoughts=thoughts,
         ),
     )

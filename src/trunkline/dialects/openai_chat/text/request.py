@@ -17,6 +17,7 @@ from trunkline.dialects.openai_chat import request as chat
 from trunkline.dialects.openai_chat.request import COUNT, HINTS, Common, Count
 from trunkline.errors import InputError
 from trunkline.types import Chat, Prompt, Wire
+from trunkline.types.prompt import HARMLESS
 
 
 class _Asked(Common):
@@ -29,6 +30,7 @@ class _Asked(Common):
 
 
 _ASKED = Decoder(_Asked)
+_BOUNDED = HARMLESS | set(_Asked.__struct_fields__)
 _HINTS = HINTS | {
     "prompt": "a string, a list of strings, a list of token numbers or a list of such lists",
     "max_tokens": "a whole number of at least 0",
@@ -64,6 +66,7 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
             # `best_of` candidates are written, and charged, for each prompt.
             choices=prompts * max(asked.n or 1, asked.best_of or 1),
             end_user=asked.user,
+            bounded=fields.keys() <= _BOUNDED,
         ),
     )
 
