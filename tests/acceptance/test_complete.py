@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.acceptance.conftest import MakeLine, openai_at
 from trunkline import LLMResponse, Trunkline, complete, errors
 from trunkline.testing import FakeUpstream, Json, Sse, Status, chat_answer, chat_chunk
 
@@ -111,9 +112,27 @@ async def test_a_stream_that_breaks_is_never_a_success(
         await complete("gpt-4o", MESSAGES, "t-1")
 
 
-async def test_the_tenant_pays(line: Trunkline, up: FakeUpstream) -> None:
-    """The call's row carries the tenant."""
-    await complete("gpt-4o", MESSAGES, tenant_id="t-1")
-    line.flush()
-    [row] = line.store.usage("tenant", None)
-    assert (row.value, row.requests, row.total_tokens) == ("t-1", 1, 15)
+@pytest.mark.acceptance("K13")
+async def test_the_tenant_pays(
+    make_line: MakeLine, up: FakeUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each tenant's rows, events and budget have what its own calls cost, and nothing else."""
+    line = make_line(
+        default_provider="openai",
+        providers={"openai": openai_at(up)},
+        budgets=[{"scope": "tenant:t-1", "amount": 1, "period": "day"}],
+    )
+    with caplog.at_level(logging.INFO, "trunkline"):
+        for tenant in ("t-1", "t-2", "t-1"):
+            await complete("gpt-4o", MESSAGES, tenant_id=tenant)
+        line.flush()
+    rows = {row.value: row for row in line.store.usage("tenant", None)}
+    assert {name: (row.requests, row.total_tokens) for name, row in rows.items()} == {
+        "t-1": (2, 30),
+        "t-2": (1, 15),
+    }
+    told = [record.__dict__ for record in caplog.records if record.message == "LLM response"]
+    assert [event["tenant_id"] for event in told] == ["t-1", "t-2", "t-1"]
+    paid_nusd = sum(event["cost_nusd"] for event in told if event["tenant_id"] == "t-1")
+    [account] = line.ledger.accounts()
+    assert account.settled_nusd == rows["t-1"].cost_nusd == paid_nusd > 0
