@@ -40,6 +40,9 @@ if TYPE_CHECKING:
         LLMService as LLMService,
     )
     from trunkline.llm_service import (
+        Users as Users,
+    )
+    from trunkline.llm_service import (
         call_llm as call_llm,
     )
     from trunkline.llm_service import (
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
         stream_llm as stream_llm,
     )
     from trunkline.types import Chat as Chat
+    from trunkline.types.usage_event import UsageEvent as UsageEvent
 
 __version__ = "0.1.0"
 
@@ -62,7 +66,9 @@ _HOMES = {
     "LLMResponse": "interfaces",
     "LLMService": "llm_service",
     "Trunkline": "client",
+    "UsageEvent": "types.usage_event",
     "UserService": "interfaces",
+    "Users": "llm_service",
     "call_llm": "llm_service",
     "complete": "llm_service",
     "register_provider": "interfaces",

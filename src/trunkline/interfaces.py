@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from trunkline.errors import ConfigError, InputError
+from trunkline.types.usage_event import UsageEvent
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -143,9 +144,14 @@ class UserService(Protocol):
         """Take note of what a call cost, in USD."""
 
 
+UsageHook = Callable[[list[UsageEvent]], Awaitable[object] | object]
+"""A function that is told what calls used; it may be `async def`, and raises if it could not take
+what it was given. See `docs/reference/webhooks.md`."""
+
 # --- the registry --------------------------------------------------------------------------------
 
 ENTRY_POINTS = "trunkline.providers"
+HOOK_ENTRY_POINTS = "trunkline.usage_hooks"
 PROVIDER_METHODS = ("generate", "stream_generate", "get_available_models", "health_check")
 CHAT_METHODS = ("chat", "stream_chat", "count_tokens")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -176,7 +176,7 @@ def test_yaml_is_a_configuration_that_loads(block: Block, tmp_path: Path) -> Non
     path = tmp_path / "trunkline.yaml"
     path.write_text(block.text)
     named = re.findall(r"(?:\$\{|os\.environ/)(\w+)", block.text)
-    config = load(path, dict.fromkeys(named, "a-value-for-it"))
+    config = load(path, dict.fromkeys(named, "a-value-for-each-of-them"))
     assert (config.disabled, config.warnings) == ({}, ())
 
 

@@ -75,6 +75,9 @@ PLACES: dict[str, Place] = {
     "`llm_service.keys[].budget`": lambda f: under_key(
         {"budget": {"amount": 1, "period": "day", **f}}
     ),
+    "`llm_service.webhooks[]`": lambda f: {
+        "llm_service": {"webhooks": [{"url": "https://h/", "secret": "s" * 16, **f}]}
+    },
     "`llm_service.server`": lambda f: {"llm_service": {"server": f}},
     "`model_list`": lambda f: {**under_entry({}), **f},
     "`model_list[]`": under_entry,

@@ -67,6 +67,19 @@ class Account:
         self._end_ns = 0
         self._passed = 0
 
+    @property
+    def left_nusd(self) -> int:
+        """What is not yet spent, held or not; negative after an overrun."""
+        return self.rule.amount_nusd - self.settled_nusd
+
+    @property
+    def resets(self) -> str:
+        """When the present period ends, as the end of a sentence about the budget."""
+        if self._end_ns == _FOR_EVER_NS:
+            return "never resets"
+        end = datetime.datetime.fromtimestamp(self._end_ns // 1_000_000_000, tz=datetime.UTC)
+        return f"resets at {end:%Y-%m-%d %H:%M} UTC"
+
     def roll(self, now_ns: int) -> None:
         """Begin a new period when the clock says so; what is held stays held."""
         if not self._start_ns <= now_ns < self._end_ns:
@@ -115,7 +128,8 @@ class Account:
             raise BudgetExhausted(
                 f"the {rule.period} budget on {rule.scope} {state}: "
                 f"{format_usd(spent)} of {format_usd(limit)} USD spent, "
-                f"this call may need {format_usd(amount_nusd)}; a smaller max_tokens needs less"
+                f"this call may need {format_usd(amount_nusd)}; a smaller max_tokens needs less. "
+                f"The budget {self.resets}"
             )
         if spent + self.held_nusd + amount_nusd > limit:
             raise BudgetHeld(

@@ -21,6 +21,8 @@ Source: https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/overview (2
 _MEDIA_TOKENS = 1600
 """What one picture costs at most with most providers; its bytes say nothing about it."""
 _FIRST_GUESS_TOKENS = 512
+_MOST_GUESSED_TOKENS = 4096
+"""A cap above this is rarely meant: held in full, the first call would not fit a small budget."""
 _QUANTILE = 0.95
 _MOST_LEARNED = 4096
 _ENOUGH_SAMPLES = 20
@@ -36,10 +38,13 @@ class Learned:
         self.tokens = float(_FIRST_GUESS_TOKENS)
 
     def add(self, tokens: int) -> None:
-        """Learn from one answer of `tokens` output tokens."""
+        """Learn from one answer of `tokens` output tokens; the first is all that is known."""
         self.samples += 1
+        if self.samples == 1:
+            self.tokens = float(tokens)
+            return
         share = 0.5 if self.samples < _ENOUGH_SAMPLES else 0.05
-        if tokens > self.tokens:
+        if tokens >= self.tokens:
             self.tokens = min(tokens, self.tokens + max(tokens, 16) * share)
         else:
             self.tokens -= max(self.tokens, 16.0) * share * (1 - _QUANTILE)
@@ -88,10 +93,17 @@ class Estimates:
         return text_bytes // _BYTES_PER_TOKEN + media_tokens + 8
 
     def output_tokens(self, call: Chat, deployment: str) -> int:
-        """Estimate the tokens of all the answer's choices."""
+        """Estimate the tokens of all the answer's choices.
+
+        Of a deployment that nothing is known of yet, an answer is taken to be as long as it may
+        be, within reason: a burst of first calls must not spend what no one of them was held for.
+        """
         learned = self._learned.get(deployment)
-        usual = int(learned.tokens) + 1 if learned else _FIRST_GUESS_TOKENS
         cap = call.body.max_output_tokens
+        if learned is not None:
+            usual = int(learned.tokens) + 1
+        else:
+            usual = _FIRST_GUESS_TOKENS if cap is None else _MOST_GUESSED_TOKENS
         return (usual if cap is None else min(cap, usual)) * call.body.choices
 
     def learn(self, deployment: str, completion_tokens: int) -> None:

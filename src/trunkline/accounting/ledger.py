@@ -45,6 +45,8 @@ class Ledger:
         self._alert = alert
         self._lock = threading.RLock()  # a dropped reply may be settled in the middle of a hold
         self._accounts = Accounts(())
+        self._granted: dict[str | None, Account] = {}
+        """By user; these come at run time, and a reload leaves them alone."""
         self.reload(rules)
         _ledgers.add(self)
 
@@ -69,6 +71,30 @@ class Ledger:
                 accounts.append(account)
             self._accounts = Accounts(accounts)
 
+    def grant(self, user_id: str, rule: BudgetRule) -> None:
+        """Put a budget on a user at run time; one who has one already keeps it as it is.
+
+        It begins with what is settled, as after a reload. Attempts that the user begins while that
+        is being asked, with no budget yet, are not in it.
+        """
+        account = Account(rule, self._settled, self._alert)
+        account.roll(self._clock.now_ns())  # may read the records: no call waits for that
+        with self._lock:
+            self._granted.setdefault(user_id, account)
+
+    def amend(self, user_id: str, rule: BudgetRule) -> None:
+        """Change a granted budget to a rule of the same period; what is spent and held stays."""
+        with self._lock:
+            self._granted[user_id].follow(rule)
+
+    def granted(self, user_id: str) -> Account | None:
+        """Return the account of a granted budget, rolled to the present period."""
+        account = self._granted.get(user_id)
+        if account is not None:
+            with self._lock:
+                account.roll(self._clock.now_ns())
+        return account
+
     def open(self, call: Call) -> LedgerTab:
         """Return the tab of `call`."""
         return LedgerTab(self, call)
@@ -77,7 +103,7 @@ class Ledger:
         """Every account, rolled to the present period."""
         now_ns = self._clock.now_ns()
         with self._lock:
-            every = self._accounts.every()
+            every = self._every()
             for account in every:
                 account.roll(now_ns)
         return every
@@ -85,18 +111,30 @@ class Ledger:
     def _leave_parent(self) -> None:
         """Forget, in a forked child, what the parent's calls hold; the records say the rest."""
         self._lock = threading.RLock()
-        for account in self._accounts.every():
+        for account in self._every():
             account.forget()
 
-    def hold(self, call: Call, deployment: Deployment, quote: Quote) -> list[tuple[Account, int]]:
-        """Hold on all accounts that an attempt of `call` at `deployment` charges, or on none."""
+    def _every(self) -> tuple[Account, ...]:
+        return (*self._accounts.every(), *self._granted.values())
+
+    def hold(
+        self, call: Call, deployment: Deployment, quote: Quote, *, spent: bool = False
+    ) -> list[tuple[Account, int]]:
+        """Hold on all accounts that an attempt of `call` at `deployment` charges, or on none.
+
+        What is `spent` already is held whether there is room for it or not.
+        """
         now_ns = self._clock.now_ns()
         amounts = []
         with self._lock:
-            for account in self._accounts.paying(call, deployment):
+            paying = self._accounts.paying(call, deployment)
+            if own := self._granted.get(call.principal.user_id):
+                paying += (own,)
+            for account in paying:
                 account.roll(now_ns)
                 amount_nusd = account.amount(quote)
-                account.admit(amount_nusd)
+                if not spent:
+                    account.admit(amount_nusd)
                 amounts.append((account, amount_nusd))
             for account, amount_nusd in amounts:
                 account.held_nusd += amount_nusd

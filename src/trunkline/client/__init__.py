@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,12 +17,16 @@ from trunkline import backends
 from trunkline.accounting.account import Alert
 from trunkline.accounting.estimate import Estimates
 from trunkline.accounting.ledger import Ledger
+from trunkline.client import outside
+from trunkline.client.hooks import Hooks
 from trunkline.client.keeper import Job, Keeper
 from trunkline.client.stack import State, layers
+from trunkline.client.targets import known_targets
 from trunkline.clock import Clock, SystemClock
 from trunkline.config import BudgetRule, Config, from_mapping, load
 from trunkline.egress import reachable
 from trunkline.errors import ConfigError
+from trunkline.interfaces import UsageHook
 from trunkline.journal import Journal, ingest
 from trunkline.journal.bell import ring
 from trunkline.layers.breaker import Health
@@ -32,9 +36,10 @@ from trunkline.observability.log import EventLog, logger
 from trunkline.reply import Reply
 from trunkline.routing.plan import Planner
 from trunkline.service import Service, stack
+from trunkline.storage.outbox import Outbox
 from trunkline.storage.sqlite import SqliteStore
 from trunkline.transport import Transport
-from trunkline.types import Call
+from trunkline.types import Call, Principal
 
 _SYNC_S = 0.1
 _LOG_S = 0.1
@@ -43,6 +48,7 @@ _INGEST_PATIENCE_S = 30.0
 """Nobody waits for it: whoever asks for rows ingests first, and so does the next process."""
 _BUSY_S = 0.02
 _PATIENCE_S = 5.0
+_HOOKS_S = 5.0
 
 
 class Trunkline:
@@ -53,11 +59,18 @@ class Trunkline:
 
     Args:
         ingesting: whether a thread brings the journal into the store as calls end; False = another
-            process does it.
+            process does it, and tells the hooks.
+        usage_hooks: functions that are told what tracked calls used, a while after they ended, in
+            a thread of their own; see `docs/reference/webhooks.md`.
     """
 
     def __init__(
-        self, config: Config, *, clock: Clock | None = None, ingesting: bool = True
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        ingesting: bool = True,
+        usage_hooks: Sequence[UsageHook] = (),
     ) -> None:
         self.config = config
         self.clock = clock or SystemClock()
@@ -66,7 +79,9 @@ class Trunkline:
         self.health = Health(self.clock)
         self._journal = Journal(config.data_dir / "journal", clock=self.clock)
         estimates = Estimates()
-        self._ingestion = _Ingestion(config.data_dir, self.store)
+        self._usage_hooks = usage_hooks if ingesting else None
+        self._hooks = Hooks(Outbox(self.store, config.data_dir), self.clock)
+        self._ingestion = _Ingestion(config.data_dir, self.store, self._hooks)
         self.ledger = Ledger((), self.clock, self._ingestion.settled, _teller(self.events))
         jobs = (Job(_SYNC_S, self._journal.sync), Job(_LOG_S, self.events.drain))
         ingestion = Job(_INGEST_S, self._ingestion.run, patience_s=_INGEST_PATIENCE_S)
@@ -91,15 +106,22 @@ class Trunkline:
         )
 
     @classmethod
-    def from_config(cls, source: str | os.PathLike[str] | Mapping[str, Any] | None = None) -> Self:
+    def from_config(
+        cls,
+        source: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+        *,
+        usage_hooks: Sequence[UsageHook] = (),
+    ) -> Self:
         """Build from a YAML file, a mapping of the same shape, or (None) the usual places.
 
         Raises:
             ConfigError: names the file, the key and what to write instead.
         """
         if isinstance(source, Mapping):
-            return cls(from_mapping(source, os.environ, source="a mapping"))
-        return cls(load(Path(source) if source is not None else None))
+            config = from_mapping(source, os.environ, source="a mapping")
+        else:
+            config = load(Path(source) if source is not None else None)
+        return cls(config, usage_hooks=usage_hooks)
 
     def reload(self, config: Config) -> None:
         """Answer by another configuration from now on; calls under way end by the one they have.
@@ -123,6 +145,8 @@ class Trunkline:
             strict = any(rule.mode == "strict" for rule in config.budgets)
             self._state.estimates.proving = strict
             self.ledger.reload(config.budgets)
+            if self._usage_hooks is not None:
+                self._hooks.take(known_targets(config, self._usage_hooks, self.clock))
             self.config, self.planner, self.layers = config, planner, around
             self._service = service
 
@@ -133,6 +157,14 @@ class Trunkline:
             TrunklineError: nothing was shown to the caller; the class says what to do.
         """
         return await self._service(call)
+
+    def charge(self, who: Principal, cost_nusd: int) -> None:
+        """Record and settle what somebody spent elsewhere, whether there is room for it or not.
+
+        Raises:
+            RecordError: the journal cannot be written; nothing was charged.
+        """
+        outside.charge(self._state, who, cost_nusd)
 
     def models(self) -> list[str]:
         """Return the names to ask for: groups, aliases, then models, the default provider's first.
@@ -167,9 +199,13 @@ class Trunkline:
         self._ingestion.run(wait_s=_PATIENCE_S)
 
     async def close(self) -> None:
-        """Close this loop's connections, then flush; the instance can be used again."""
+        """Close this loop's connections, then flush; the instance can be used again.
+
+        Usage hooks are told for at most 5 s; what they did not take is told by the next process.
+        """
         await self._transport.close()
         self.flush()
+        await self._hooks.flush(_HOOKS_S)
 
     async def __aenter__(self) -> Self:
         return self
@@ -194,9 +230,10 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 class _Ingestion:
     """Brings journal rows into the store, unless another process is at it."""
 
-    def __init__(self, data_dir: Path, store: SqliteStore) -> None:
+    def __init__(self, data_dir: Path, store: SqliteStore, hooks: Hooks) -> None:
         self._data_dir = data_dir
         self._store = store
+        self._hooks = hooks
         self.renew()
 
     def renew(self) -> None:
@@ -207,10 +244,11 @@ class _Ingestion:
         """Ingest, or have it done; for at most `wait_s` wait for another process that is at it."""
         until_s = time.monotonic() + wait_s
         with self._running:
-            if ring(self._data_dir):
-                return
-            while ingest(self._data_dir, self._store).busy and time.monotonic() < until_s:
-                time.sleep(_BUSY_S)
+            self._hooks.subscribe()
+            if not ring(self._data_dir):
+                while ingest(self._data_dir, self._store).busy and time.monotonic() < until_s:
+                    time.sleep(_BUSY_S)
+        self._hooks.wake()
 
     def settled(self, scope: str, since_ns: int) -> int:
         """Tell what was settled on a scope, the latest journal rows included."""
@@ -219,6 +257,7 @@ class _Ingestion:
 
     def close(self) -> None:
         """Let go of the store."""
+        self._hooks.stop()
         self._store.close()
 
 
@@ -237,12 +276,10 @@ def _teller(events: EventLog) -> Alert:
 
 
 def _innermost(http: Service) -> Service:
-    async def service(call: Call) -> Reply:
+    def service(call: Call) -> Awaitable[Reply]:
         target = call.target
         assert target is not None
-        if target.backend == "http":
-            return await http(call)
-        return await backends.load(target.backend)(call)
+        return http(call) if target.backend == "http" else backends.load(target.backend)(call)
 
     return service
 

@@ -41,23 +41,23 @@ class Keeper:
         self._starting = threading.Lock()
         self._awake = threading.Event()
         self._thread: threading.Thread | None = None
-        self._stopped = False
+        self.stopped = False
         _keepers.add(self)
 
     def touch(self) -> None:
         """Say that there is work; costs next to nothing when the keeper is awake already."""
         if not self._awake.is_set():
             self._awake.set()
-        if self._thread is None and not self._stopped:
+        if self._thread is None and not self.stopped:
             self._start()
 
-    def stop(self) -> None:
-        """Let the thread end; waits for a job under way."""
-        self._stopped = True
+    def stop(self, most_s: float = 5.0) -> None:
+        """Let the thread end; waits at most so long for a job under way."""
+        self.stopped = True
         self._awake.set()
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout=5.0)
+            thread.join(timeout=most_s)
 
     def renew(self) -> None:
         """Forget the parent's thread; for a child after fork."""
@@ -109,7 +109,7 @@ def _run(jobs: tuple[Job, ...], awake: threading.Event, keeper: weakref.ref[Keep
 
 def _ended(keeper: weakref.ref[Keeper]) -> bool:
     found = keeper()
-    return found is None or found._stopped
+    return found is None or found.stopped
 
 
 def _renew_all() -> None:

@@ -5,7 +5,7 @@ checked as a whole: every name in it leads somewhere. A key that has no effect i
 """
 
 from trunkline.config.load import from_mapping, from_model_list, load
-from trunkline.config.model import BudgetRule, Config, Group, Key, Provider, Server
+from trunkline.config.model import BudgetRule, Config, Group, Key, Provider, Server, Webhook
 
 __all__ = [
     "BudgetRule",
@@ -14,6 +14,7 @@ __all__ = [
     "Key",
     "Provider",
     "Server",
+    "Webhook",
     "from_mapping",
     "from_model_list",
     "load",

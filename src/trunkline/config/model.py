@@ -115,6 +115,16 @@ class Key(Struct, frozen=True, kw_only=True):
     """Names it may ask for, as callers say them; empty = any."""
 
 
+class Webhook(Struct, frozen=True, kw_only=True):
+    """Who is told over HTTP of what calls used."""
+
+    url: str
+    secret: Secret
+    """What the signature is made with."""
+    allow_private: bool = False
+    """True = it may be http, and in a private network."""
+
+
 class Server(Struct, frozen=True, kw_only=True):
     """Where the gateway listens, and for whom."""
 
@@ -145,6 +155,7 @@ class Config(Struct, frozen=True, kw_only=True):
     aliases: dict[str, str] = {}
     budgets: tuple[BudgetRule, ...] = ()
     keys: tuple[Key, ...] = ()
+    webhooks: tuple[Webhook, ...] = ()
     server: Server = Server()
     data_dir: Path
     warnings: tuple[str, ...] = ()

@@ -127,6 +127,12 @@ class Node:
             raise self.fault(f"{near(word, options)}write {_either(options)}")
         return word
 
+    def flag(self) -> bool:
+        """Return true or false."""
+        if not isinstance(self.value, bool):
+            raise self.fault("write true or false")
+        return self.value
+
     def decimal(self, wanted: str) -> Decimal:
         """Return an exact number; `wanted` says what to write instead of anything else.
 

@@ -85,7 +85,7 @@ class Gateway:
         self._check_origin(request)
         if path == "/health":
             _only(request, path)
-            await request.answer(200, b'{"status":"ok"}')
+            request.answer(200, b'{"status":"ok"}')
         elif path == "/ready":
             _only(request, path)
             await self._ready(request)
@@ -109,15 +109,15 @@ class Gateway:
             body = models.single(self._line, holder, name)
         else:
             body = models.listing(self._line, holder, request.query)
-        await request.answer(200, body)
+        request.answer(200, body)
 
     async def _ready(self, request: Request) -> None:
         try:
             self._line.check_writable()
         except RecordError:
-            await request.answer(503, b'{"status":"the journal cannot be written"}')
+            request.answer(503, b'{"status":"the journal cannot be written"}')
         else:
-            await request.answer(200, b'{"status":"ready"}')
+            request.answer(200, b'{"status":"ready"}')
 
     def _check_origin(self, request: Request) -> None:
         """Refuse what a web page of somebody else, or a name that was bent to us, may send."""
@@ -147,7 +147,7 @@ async def _refuse(request: Request, path: str, error: TrunklineError) -> None:
     if isinstance(error, WrongMethod):
         headers.append(("allow", ", ".join(_methods(path))))
     status = 529 if dialect.NAME == "anthropic" and error.status == 503 else error.status
-    await request.answer(status, body, headers)
+    request.answer(status, body, headers)
 
 
 def _family(request: Request, path: str) -> Dialect:

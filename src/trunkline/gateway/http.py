@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Protocol
 
-from msgspec import Struct
-
 from trunkline.errors import BodyTooLarge, InputError, SlowRequest, WrongMediaType
 
 _BODY_TIMEOUT_S = 60.0
@@ -34,18 +32,6 @@ class Hangup(Exception):
     """The caller left before its request was read."""
 
 
-class Head(Struct, frozen=True):
-    """What stands before a request's body."""
-
-    method: str
-    path: str
-    query: bytes
-    headers: dict[str, str]
-    """Names in lower case; what repeats is joined by commas."""
-    keep_alive: bool
-    """Whether the connection can serve another request after this one."""
-
-
 class Wire(Protocol):
     """The connection, as far as a request needs it."""
 
@@ -55,8 +41,9 @@ class Wire(Protocol):
     def send(self, data: bytes, *, more: bool = False) -> None:
         """Write `data`, with `more` soon; nothing happens when the caller is gone."""
 
-    async def drained(self) -> None:
-        """Wait until the caller has read enough of what was sent."""
+    @property
+    def full(self) -> asyncio.Future[None] | None:
+        """Pending while the caller does not read what was sent; None = it may be more."""
 
     def read_on(self, *, wanted: bool) -> None:
         """Go on reading from the caller, or stop for now."""
@@ -66,52 +53,51 @@ class Wire(Protocol):
 
 
 class Request:
-    """One HTTP request; see `Head`."""
+    """One HTTP request: what its head says, its body as it comes, and the way to answer it."""
 
-    __slots__ = (
-        "_arrived",
-        "_chunked",
-        "_head",
-        "_pieces",
-        "_size",
-        "_waiter",
-        "_wanted",
-        "_wire",
-        "ended",
-        "gone",
-        "headers",
-        "keep_alive",
-        "method",
-        "on_hangup",
-        "path",
-        "peer",
-        "query",
-        "started",
-    )
+    task: asyncio.Task[None]
+    """The task that answers it."""
+    started = False
+    """An answer has begun, so no other one can be given."""
+    ended = False
+    """The answer was given to its end."""
+    gone = False
+    """The caller left."""
+    on_hangup: Callable[[], None] | None = None
+    """Called when the caller leaves before the answer has ended."""
+    _size = 0
+    _arrived = False
+    _wanted = False
+    _waiter: asyncio.Future[None] | None = None
+    _chunked = False
 
-    def __init__(self, head: Head, wire: Wire) -> None:
-        self.method = head.method
-        self.path = head.path
-        self.query = head.query
-        self.headers = head.headers
-        self.keep_alive = head.keep_alive
-        self.peer = wire.peer
-        self.started = False
-        """An answer has begun, so no other one can be given."""
-        self.ended = False
-        """The answer was given to its end."""
-        self.gone = False
-        """The caller left."""
-        self.on_hangup: Callable[[], None] | None = None
-        """Called when the caller leaves before the answer has ended."""
+    def __init__(
+        self,
+        wire: Wire,
+        method: str,
+        target: tuple[str, bytes],
+        headers: dict[str, str],
+        *,
+        keep_alive: bool,
+    ) -> None:
+        """Take what stands before a body.
+
+        Args:
+            target: path, unquoted, and query.
+            headers: names in lower case; what repeats is joined by commas.
+            keep_alive: whether the connection can serve another request after this one.
+        """
+        self.method = method
+        self.path, self.query = target
+        self.headers = headers
+        self.keep_alive = keep_alive
         self._wire = wire
         self._pieces: list[bytes] = []
-        self._size = 0
-        self._arrived = False
-        self._wanted = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._head = b""
-        self._chunked = False
+
+    @property
+    def peer(self) -> str:
+        """The caller's address, without a port."""
+        return self._wire.peer
 
     # --- for the connection -----------------------------------------------------------------
 
@@ -193,29 +179,26 @@ class Request:
     # --- the answer -------------------------------------------------------------------------
 
     def begin(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
-        """Prepare an answer that comes in pieces; its head leaves with the first of them."""
+        """Begin an answer that comes in pieces."""
         self.started = True
         self._chunked = self.keep_alive
         how = [("transfer-encoding", "chunked")] if self._chunked else []
-        self._head = self._head_of(status, [*headers, *how])
+        self._wire.send(self._head_of(status, [*headers, *how]), more=True)
 
     async def write(self, piece: bytes, *, more: bool) -> None:
         """Send a piece of the body; without `more` it is the last."""
-        data = b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked and piece else piece
-        if self.method == "HEAD":
-            data = b""
-        elif self._chunked and not more:
-            data += b"0\r\n\r\n"
-        if self._head:
-            data, self._head = self._head + data, b""
-        if data:
-            self._wire.send(data, more=more)
+        if self._chunked:
+            if piece:
+                piece = b"%x\r\n%b\r\n" % (len(piece), piece)
+            if not more:
+                piece += b"0\r\n\r\n"
+        self._wire.send(piece, more=more)
         if not more:
-            self.ended = True
-            self._wire.done(self)
-        await self._wire.drained()
+            self._end()
+        if (full := self._wire.full) is not None:
+            await asyncio.shield(full)
 
-    async def answer(
+    def answer(
         self,
         status: int,
         body: bytes,
@@ -226,8 +209,13 @@ class Request:
         """Send a whole answer, in one piece."""
         self.started = True
         about = [("content-type", kind), ("content-length", str(len(body)))]
-        self._head = self._head_of(status, [*about, *headers])
-        await self.write(body, more=False)
+        head = self._head_of(status, [*about, *headers])
+        self._wire.send(head if self.method == "HEAD" else head + body)
+        self._end()
+
+    def _end(self) -> None:
+        self.ended = True
+        self._wire.done(self)
 
     def _head_of(self, status: int, headers: list[tuple[str, str]]) -> bytes:
         if not self.keep_alive:

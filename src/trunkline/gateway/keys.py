@@ -63,6 +63,7 @@ class KeyRing:
         }
         self._holders[self._admin] = Holder(ADMIN)  # last: no other key takes its place
         self._remembered: dict[str, Holder] = {}
+        """By what `Authorization` says for the keys that were shown."""
 
     def renewed(self, keys: Iterable[Key]) -> KeyRing:
         """Return a ring with the same administrator and secret and with other keys."""
@@ -76,7 +77,10 @@ class KeyRing:
         Raises:
             Unauthorized: nobody does.
         """
-        scheme, _, token = headers.get("authorization", "").partition(" ")
+        said = headers.get("authorization", "")
+        if (known := self._remembered.get(said)) is not None:
+            return known
+        scheme, _, token = said.partition(" ")
         shown = [token] if scheme.lower() == "bearer" else []
         shown += [headers.get("x-api-key", ""), headers.get("api-key", "")]
         for key in shown:
@@ -89,11 +93,12 @@ class KeyRing:
         raise Unauthorized("the API key is not known here")
 
     def _find(self, key: str) -> Holder | None:
-        holder = self._remembered.get(key)
+        said = f"Bearer {key}"
+        holder = self._remembered.get(said)
         if holder is None and key and (holder := self._holders.get(self._digest(key))) is not None:
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
-            self._remembered[key] = holder
+            self._remembered[said] = holder
         return holder
 
     def _digest(self, key: str) -> bytes:

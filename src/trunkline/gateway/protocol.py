@@ -15,7 +15,7 @@ import httptools
 
 from trunkline import dialects
 from trunkline.errors import InputError
-from trunkline.gateway.http import Head, Request
+from trunkline.gateway.http import Request
 from trunkline.gateway.relay import refusal
 
 HEAD_BYTES = 64 * 1024
@@ -62,12 +62,11 @@ class Connection(asyncio.Protocol):
         self._since_s = 0.0
         """Since when a head is awaited."""
         self._timer: asyncio.TimerHandle | None = None
-        self._full: asyncio.Future[None] | None = None
+        self.full: asyncio.Future[None] | None = None
         """Pending while the caller does not read what waits for it."""
         self._stalled: asyncio.TimerHandle | None = None
-        self._held: list[bytes] = []
+        self._held = b""
         """Sent, but not written yet."""
-        self._held_bytes = 0
         self._last = False
         """No request is taken after the one being answered."""
 
@@ -113,7 +112,7 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Give the caller some time to read what waits for it."""
-        self._full = self._loop.create_future()
+        self.full = self._loop.create_future()
         self._stalled = self._loop.call_later(STALLED_S, self._transport.abort)
 
     def resume_writing(self) -> None:
@@ -121,9 +120,9 @@ class Connection(asyncio.Protocol):
         if self._stalled is not None:
             self._stalled.cancel()
             self._stalled = None
-        if self._full is not None:
-            self._full.set_result(None)
-            self._full = None
+        if self.full is not None:
+            self.full.set_result(None)
+            self.full = None
 
     # --- httptools --------------------------------------------------------------------------
 
@@ -138,7 +137,9 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; what repeats is joined (RFC 9110, section 5.3)."""
+        """Take a header; what repeats is joined (RFC 9110, section 5.3). Trailers are dropped."""
+        if not self._head_open:
+            return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         said = self._headers.get(key)
         self._headers[key] = text if said is None else f"{said}, {text}"
@@ -149,14 +150,13 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         url = httptools.parse_url(self._url)
         path = url.path.decode("ascii")
-        head = Head(
+        request = self._arriving = Request(
+            self,
             parser.get_method().decode("ascii"),
-            unquote(path) if "%" in path else path,
-            url.query or b"",
+            (unquote(path) if "%" in path else path, url.query or b""),
             self._headers,
-            parser.get_http_version() == "1.1" and parser.should_keep_alive(),
+            keep_alive=parser.get_http_version() == "1.1" and parser.should_keep_alive(),
         )
-        request = self._arriving = Request(head, self)
         if self._request is None:
             self._answer(request)
         else:
@@ -181,17 +181,11 @@ class Connection(asyncio.Protocol):
 
         Pieces of a stream often come several at once: one system call takes them all.
         """
-        self._held.append(data)
-        self._held_bytes += len(data)
-        if not more or self._held_bytes > _MOST_HELD_BYTES:
+        self._held += data
+        if not more or len(self._held) > _MOST_HELD_BYTES:
             self._flush()
-        elif len(self._held) == 1:
+        elif len(self._held) == len(data):
             self._loop.call_soon(self._flush)
-
-    async def drained(self) -> None:
-        """Wait until the caller has read enough."""
-        if self._full is not None:
-            await asyncio.shield(self._full)
 
     def read_on(self, *, wanted: bool) -> None:
         """Read, or do not."""
@@ -225,24 +219,22 @@ class Connection(asyncio.Protocol):
     # --- inside -------------------------------------------------------------------------------
 
     def _flush(self) -> None:
-        held = self._held
+        held, self._held = self._held, b""
         if held and not self._transport.is_closing():
-            self._transport.write(b"".join(held))
-        held.clear()
-        self._held_bytes = 0
+            self._transport.write(held)
 
     def _answer(self, request: Request) -> None:
         self._request = request
         if self._last:
             request.keep_alive = False
-        task = self._loop.create_task(self._run(request))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        request.task = self._loop.create_task(self._run(request))
+        self._tasks.add(request.task)
 
     async def _run(self, request: Request) -> None:
         try:
             await self._responder.respond(request)
         finally:
+            self._tasks.discard(request.task)
             if not request.ended:  # what the caller has of it must not look complete
                 self._flush()
                 self._transport.close()

@@ -23,7 +23,7 @@ from trunkline.gateway.keys import Holder
 from trunkline.gateway.pulse import Pulse
 from trunkline.gateway.surfaces.family import family_of
 from trunkline.reply import Reply
-from trunkline.types import Call, Chat, Cost, Principal, Prompt, Trail
+from trunkline.types import Call, Chat, Cost, Principal, Prompt
 
 STOPPING = Overloaded("the gateway is about to stop", retry_after_s=1.0)
 _UNKNOWN = Cost(None, "unknown")
@@ -42,7 +42,7 @@ async def relay(
     """Answer a chat request in its own dialect, whole or as a stream."""
     body = await request.json_body(limit_bytes)
     call = _call(dialect.read(body, request.headers), request, holder)
-    watch = Watch()
+    watch = Watch(request.task)
     request.on_hangup = watch.leave
     try:
         reply = await line(call)
@@ -68,11 +68,13 @@ async def relay(
 async def _whole(
     request: Request, reply: Reply, writer: Writer, headers: list[tuple[str, str]]
 ) -> None:
-    frames = [frame async for frame in reply]
+    frames = [await anext(reply)]
+    while not frames[-1].terminal:
+        frames.append(await anext(reply))
     cost = _cost(reply)
     if cost.nusd is not None:
         headers.append(("x-trunkline-cost-usd", format_usd(cost.nusd)))
-    await request.answer(200, writer.whole(frames, cost), headers)
+    request.answer(200, writer.whole(frames, cost), headers)
 
 
 async def _stream(
@@ -102,10 +104,11 @@ async def _stream(
 class Watch:
     """Ends what is done for a caller who leaves."""
 
-    def __init__(self) -> None:
+    def __init__(self, main: asyncio.Task[None]) -> None:
+        """`main` is the task in which all of it is done."""
         self.reply: Reply | None = None
         self.gone = False
-        self._main = asyncio.current_task()
+        self._main = main
         self._cancelled = False
 
     def leave(self) -> None:
@@ -113,13 +116,13 @@ class Watch:
         self.gone = True
         if self.reply is not None:
             self.reply.abandon()
-        elif self._main is not None:
+        else:
             self._cancelled = True
             self._main.cancel()
 
     def took_back(self) -> bool:
         """Whether the cancellation was ours alone; it is taken back then."""
-        return self._cancelled and self._main is not None and self._main.uncancel() == 0
+        return self._cancelled and self._main.uncancel() == 0
 
 
 def refusal(dialect: Dialect, error: TrunklineError) -> tuple[bytes, list[tuple[str, str]]]:
@@ -160,7 +163,6 @@ def _call(chat: Chat, request: Request, holder: Holder) -> Call:
         tags=tags,
         run=headers.get("x-trunkline-run"),
         timeout_s=timeout_s,
-        trail=Trail(),
     )
 
 

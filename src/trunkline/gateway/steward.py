@@ -22,12 +22,14 @@ import msgspec
 from trunkline.config import Config
 from trunkline.config.handover import decode
 from trunkline.egress import reachable
+from trunkline.gateway.hooks import Telling
 from trunkline.gateway.link import Link
 from trunkline.gateway.told import Told, told
 from trunkline.gateway.uplink import Report
-from trunkline.journal import ingest
+from trunkline.journal import IngestReport, ingest
 from trunkline.journal.bell import socket_path
 from trunkline.observability.metrics import CONTENT_TYPE, Gauge, Metrics
+from trunkline.storage.outbox import Outbox
 from trunkline.storage.sqlite import SqliteStore
 from trunkline.types import Record
 
@@ -61,6 +63,7 @@ class Steward:
         self._config = config
         self._metrics = Metrics()
         self._store = Observed(config.data_dir / "trunkline.db", self._metrics)
+        self._telling = Telling(Outbox(self._store, config.data_dir))
         self._workers: dict[asyncio.StreamWriter, Report] = {}
         self._ingested_s = time.monotonic()
         self._trouble = ""
@@ -96,6 +99,7 @@ class Steward:
             if await self._ingest():
                 break
             await asyncio.sleep(_BUSY_S)
+        self._telling.stop()
         self._store.close()
 
     async def _ingest(self) -> bool:
@@ -103,7 +107,7 @@ class Steward:
         async with self._ingesting:
             began_s = time.monotonic()
             try:
-                report = await asyncio.to_thread(ingest, self._config.data_dir, self._store)
+                report = await asyncio.to_thread(self._bring)
             except Exception as error:
                 if str(error) != self._trouble:  # said once, not each second
                     logger.error("rows wait in the journal, nothing is lost: %s", error)
@@ -113,6 +117,12 @@ class Steward:
             if not report.busy:
                 self._ingested_s = began_s
             return not report.busy
+
+    def _bring(self) -> IngestReport:
+        self._telling.prepare(self._config)
+        report = ingest(self._config.data_dir, self._store)
+        self._telling.wake()
+        return report
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -161,6 +171,7 @@ class Steward:
             Gauge("workers", "Processes that answer calls.", len(workers)),
             Gauge("open_requests", "Requests that are being answered.", open_requests),
             Gauge("ingest_lag_seconds", "Age of the rows that can be asked for.", self._lag_s()),
+            *self._telling.gauges(),
         ]
 
     def _lag_s(self) -> float:

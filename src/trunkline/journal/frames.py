@@ -29,6 +29,7 @@ _MEND_ITEMS = 32
 _INT64_MAX = 2**63 - 1
 
 _HEADER = struct.Struct(">II")
+_HEADER_BYTES = _HEADER.size
 _COUNTS = [bytes([0x90 | count]) for count in range(MOST_RECORDS + 1)]
 """How a list begins.
 Source: https://github.com/msgpack/msgpack/blob/master/spec.md (2026-11-20)."""
@@ -115,7 +116,7 @@ def read(
             gaps.append(Gap(offset + start, offset + at, torn=_is_torn(data[start:], at - start)))
             continue
         start = at
-        at += _HEADER.size + len(payload)
+        at += _HEADER_BYTES + len(payload)
         try:
             records = _decode_all(payload)
         except _UNDECODABLE:
@@ -127,7 +128,7 @@ def read(
 
 def _payload_at(data: bytes, at: int, seed: int) -> bytes | None:
     """Return what the frame at `at` holds, None where there is no whole one."""
-    start = at + _HEADER.size
+    start = at + _HEADER_BYTES
     if start > len(data):
         return None
     length, crc = _HEADER.unpack_from(data, at)
@@ -163,7 +164,7 @@ def _is_torn(rest: bytes, gap_bytes: int) -> bool:
     """Tell a write that was cut short (or never reached the disk: zeros) from damage."""
     if gap_bytes < len(rest):
         return False
-    if len(rest) < _HEADER.size or not any(rest):
+    if len(rest) < _HEADER_BYTES or not any(rest):
         return True
     length: int = _HEADER.unpack_from(rest)[0]
-    return len(rest) - _HEADER.size < length <= _MAX_PAYLOAD_BYTES
+    return len(rest) - _HEADER_BYTES < length <= _MAX_PAYLOAD_BYTES

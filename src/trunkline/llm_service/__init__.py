@@ -6,13 +6,10 @@ The functions use the process's default line, built on first use from the usual 
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from trunkline.client import Trunkline
 from trunkline.interfaces import LLMResponse, UserService
 from trunkline.llm_service.ask import (
     NOBODY,
@@ -25,41 +22,12 @@ from trunkline.llm_service.ask import (
     thoughts_of,
 )
 from trunkline.llm_service.chunks import chunk, tool_call_dicts, usage_dict
+from trunkline.llm_service.default import default_line, use
 from trunkline.llm_service.service import LLMService
+from trunkline.llm_service.users import Users
 from trunkline.types import Principal
 
-__all__ = ["LLMService", "call_llm", "complete", "default_line", "stream_llm", "use"]
-
-_building = threading.Lock()
-_default: Trunkline | None = None
-
-
-def default_line() -> Trunkline:
-    """Return the process's line, built on first use.
-
-    Raises:
-        ConfigError: what the usual places say cannot start.
-    """
-    global _default  # noqa: PLW0603 - the one process-wide default, swapped only here and in use()
-    if _default is None:
-        with _building:
-            if _default is None:
-                _default = Trunkline.from_config()
-    return _default
-
-
-def use(line: Trunkline | None) -> None:
-    """Make `line` the process's default; None = build a new one on next use."""
-    global _default  # noqa: PLW0603
-    _default = line
-
-
-def _renew_lock() -> None:
-    global _building  # noqa: PLW0603 - a fork may have copied it while it was held
-    _building = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)
+__all__ = ["LLMService", "Users", "call_llm", "complete", "default_line", "stream_llm", "use"]
 
 
 async def call_llm(  # noqa: PLR0913, PLR0917 - seed 000's signature

@@ -17,6 +17,7 @@ from trunkline import dialects
 from trunkline.client import Trunkline
 from trunkline.errors import InputError
 from trunkline.llm_service.chunks import tool_call_dicts
+from trunkline.llm_service.users import Users
 from trunkline.reply import Reply
 from trunkline.types import Chat, Event, Message, Thinking, Trail
 
@@ -64,10 +65,11 @@ def chat(
 
 
 class Allowance:
-    """The caller's own user service around a call: ask before, charge once after.
+    """The caller's user service around a call: ask before, charge once after.
 
     Any object with `require_allowance` and `add_usage` works, sync or async. Without a service or
-    without a user id nothing is asked and nothing is charged.
+    without a user id nothing is asked and nothing is charged. The built-in `Users` are charged by
+    the ledger of their line already, so for a call through that line they are only asked.
     """
 
     def __init__(
@@ -77,12 +79,13 @@ class Allowance:
         self._user_id = user_id
         self._basic_info = basic_info
 
-    async def require(self) -> None:
+    async def require(self, line: Trunkline) -> None:
         """Let the service refuse; its own exception goes to the caller unchanged."""
-        if self._service is not None:
-            await _settle(
-                self._service.require_allowance(self._user_id, basic_info=self._basic_info)
-            )
+        service = self._service
+        if service is not None:
+            await _settle(service.require_allowance(self._user_id, basic_info=self._basic_info))
+        if isinstance(service, Users) and service.line is line:
+            self._service = None
 
     async def charge(self, trail: Trail | None) -> None:
         """Charge what all attempts of the call cost, in USD; an unknown cost is not charged."""
@@ -106,7 +109,7 @@ async def _settle(answer: Any) -> None:
 
 async def ask(line: Trunkline, call: Chat, allowance: Allowance) -> tuple[Message, Reply]:
     """Run `call` to its end and fold the answer."""
-    await allowance.require()
+    await allowance.require(line)
     try:
         async with await line(call) as reply:
             message = await reply.message()
@@ -122,7 +125,7 @@ async def follow(
 
     Use it under `contextlib.aclosing`, so that a reader who stops early settles at once.
     """
-    await allowance.require()
+    await allowance.require(line)
     try:
         async with await line(replace(call, stream=stream)) as reply:
             async for frame in reply:

@@ -6,7 +6,9 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/ (2026-11-20
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
 
 from msgspec import Struct
 
@@ -89,6 +91,7 @@ FAMILIES = (
 """All that `Metrics` knows by itself; `docs/reference/metrics.md` has the same."""
 
 TOKEN_KINDS = ("prompt", "completion", "cache_read", "cache_write", "reasoning")
+_token_counts = attrgetter(*(f"{kind}_tokens" for kind in TOKEN_KINDS))
 
 _MONEY = (COST, OVERRUN)
 """Counted in nano-USD, told in USD."""
@@ -129,8 +132,12 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        self._counters: dict[Family, dict[tuple[str, ...], int]] = {}
-        self._histograms: dict[Family, dict[str, Histogram]] = {}
+        self._counters: dict[Family, defaultdict[tuple[str, ...], int]] = {
+            family: defaultdict(int) for family in FAMILIES
+        }
+        self._histograms: dict[Family, defaultdict[str, Histogram]] = {
+            family: defaultdict(Histogram) for family in FAMILIES
+        }
         self._deployments: dict[str, str] = {}
         self._open: dict[tuple[str, int], tuple[str, int | None]] = {}
         """Attempts that have begun: their deployment and hold, which their end does not repeat."""
@@ -150,10 +157,10 @@ class Metrics:
         lines: list[str] = []
         for family in FAMILIES:
             lines += _head(family.name, family.kind, family.help)
-            for labels, count in sorted(self._counters.get(family, {}).items()):
+            for labels, count in sorted(self._counters[family].items()):
                 value = _usd(count) if family in _MONEY else str(count)
                 lines.append(_sample(family.name, zip(family.labels, labels, strict=True), value))
-            for deployment, histogram in sorted(self._histograms.get(family, {}).items()):
+            for deployment, histogram in sorted(self._histograms[family].items()):
                 lines += _buckets(family.name, deployment, histogram)
         named: dict[str, list[Gauge]] = {}
         for gauge in gauges:
@@ -172,33 +179,28 @@ class Metrics:
     def _ended(self, record: Ended) -> None:
         begun = self._open.pop((record.call_id, record.n), None)
         deployment, hold_nusd = begun or ("unknown", None)  # begun before this process
-        self._count(ATTEMPTS, deployment, record.outcome, record.error_code or "")
-        for kind in TOKEN_KINDS:
-            self._count(TOKENS, deployment, kind, by=getattr(record.usage, f"{kind}_tokens"))
+        counters = self._counters
+        counters[ATTEMPTS][deployment, record.outcome, record.error_code or ""] += 1
+        for place, tokens in enumerate(_token_counts(record.usage)):
+            if tokens > 0:
+                counters[TOKENS][deployment, TOKEN_KINDS[place]] += tokens
         cost_nusd = record.cost_nusd
         if cost_nusd is None:
-            self._count(UNKNOWN_PRICE, deployment)
+            counters[UNKNOWN_PRICE][(deployment,)] += 1
             return
-        self._count(COST, deployment, record.cost_state, by=cost_nusd)
-        if hold_nusd is not None:
-            self._count(OVERRUN, deployment, by=cost_nusd - hold_nusd)
+        if cost_nusd > 0:
+            counters[COST][deployment, record.cost_state] += cost_nusd
+        if hold_nusd is not None and cost_nusd > hold_nusd:
+            counters[OVERRUN][(deployment,)] += cost_nusd - hold_nusd
 
     def _called(self, record: Called) -> None:
         deployment = "none" if record.deployment is None else self._deployment(record.deployment)
-        self._count(CALLS, deployment, record.outcome, record.error_code or "")
-        if record.error_code != PROCESS_DIED:  # nobody knows how long it took
-            self._time(CALL_SECONDS, deployment, record.latency_ms)
-            self._time(FIRST_TOKEN_SECONDS, deployment, record.first_token_ms)
-
-    def _count(self, family: Family, *labels: str, by: int = 1) -> None:
-        if by > 0:
-            counter = self._counters.setdefault(family, {})
-            counter[labels] = counter.get(labels, 0) + by
-
-    def _time(self, family: Family, deployment: str, milliseconds: float | None) -> None:
-        if milliseconds is not None:
-            table = self._histograms.setdefault(family, {})
-            table.setdefault(deployment, Histogram()).add(milliseconds / 1000)
+        self._counters[CALLS][deployment, record.outcome, record.error_code or ""] += 1
+        if record.error_code == PROCESS_DIED:  # nobody knows how long it took
+            return
+        self._histograms[CALL_SECONDS][deployment].add(record.latency_ms / 1000)
+        if record.first_token_ms is not None:
+            self._histograms[FIRST_TOKEN_SECONDS][deployment].add(record.first_token_ms / 1000)
 
     def _deployment(self, name: str) -> str:
         """Return the label of a deployment; callers may have invented its name."""

@@ -1,13 +1,15 @@
 """Records as rows and back: a column has the name of its field, so the statements write themselves.
 
-The statements commute: whichever of an attempt's records comes first makes its row, each fills only
-its own columns, and the same one again changes nothing.
+The statements commute: whichever of the records of an attempt or a call comes first makes its row,
+each fills only its own columns, and the same one again changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, get_type_hints
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 from msgspec import Struct
@@ -24,99 +26,116 @@ _LISTS = {"tags", "route"}
 _FLAGS = {"stream", "tracked"}
 _LARGEST = 2**53
 """No honest count of tokens or nano-USD is larger, and a thousand such still add up in 64 bits."""
+_NULL = -(2**63) + 1
+"""Stands for None, which SQLite's driver takes ten times as long to bind as a number."""
+
+PAYER = ("model", "key_id", "user_id", "team_id", "tenant_id", "tags", "run", "tracked")
+"""What `Begun` says of its call; it is stored with the call."""
 
 
-def _columns(kind: type[Struct]) -> list[str]:
-    names: list[str] = []
-    for name in kind.__struct_fields__:
-        names += _columns(Usage) if name == "usage" else [name]
-    return names
+class _Columns:
+    """Some fields of a kind of record, as an engine takes them."""
+
+    def __init__(
+        self, kind: type[Struct], names: Sequence[str], read: Callable[[Any], tuple[Any, ...]]
+    ) -> None:
+        self._read = read
+        hints = {**get_type_hints(Usage), **get_type_hints(kind)}
+        optional = {name for name in names if NoneType in get_args(hints[name])}
+        counts = {name for name in names if hints[name] in {int, int | None}} - {"started_ns"}
+        self._optional, self._counts, self._sets, self._lists, self._flags = (
+            [place for place, name in enumerate(names) if name in some]
+            for some in (optional, counts, {"tags"}, _LISTS, _FLAGS)
+        )
+        self.marks = {name: f"nullif(?, {_NULL})" if name in optional else "?" for name in names}
+        """What stands for each column in a statement."""
+
+    def values(self, record: Record, *more: Any) -> list[Any]:
+        """Return the fields of `record` in the order of the columns, and `more`."""
+        row = [*self._read(record), *more]
+        for place in self._counts:
+            count = row[place]
+            if count and not -_LARGEST <= count <= _LARGEST:
+                row[place] = _LARGEST if count > 0 else -_LARGEST
+        for place in self._optional:
+            if row[place] is None:
+                row[place] = _NULL
+        for place in self._sets:
+            if row[place]:  # one given twice must not be counted twice
+                row[place] = tuple(dict.fromkeys(row[place]))
+        for place in self._lists:
+            row[place] = to_json(row[place]) if row[place] else "[]"
+        for place in self._flags:
+            row[place] = 1 if row[place] else 0
+        return row
 
 
-def _upsert(table: str, columns: list[str], key: tuple[str, ...], unless: str = "1") -> str:
-    fill = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
+_KEY = ("call_id", "n")
+_PAYS = ("call_id", *PAYER)
+_BEGINS = [name for name in Begun.__struct_fields__ if name not in PAYER]
+_ENDS = [name for name in Ended.__struct_fields__ if name != "usage"]
+_read_end = attrgetter(*_ENDS)
+_payer = _Columns(Begun, _PAYS, attrgetter(*_PAYS))
+_begun = _Columns(Begun, _BEGINS, attrgetter(*_BEGINS))
+_ended = _Columns(
+    Ended,
+    [*_ENDS, *Usage.__struct_fields__],
+    lambda ended: (*_read_end(ended), *astuple(ended.usage)),
+)
+_called = _Columns(Called, Called.__struct_fields__, astuple)
+
+
+def _insert(table: str, marks: Mapping[str, str]) -> str:
+    return f"INSERT INTO {table} ({', '.join(marks)}) VALUES ({', '.join(marks.values())})"
+
+
+def _upsert(table: str, key: tuple[str, ...], marks: Mapping[str, str]) -> str:
+    fill = ", ".join(f"{name} = excluded.{name}" for name in marks if name not in key)
     return (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
-        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {fill} WHERE {unless}"
+        f"{_insert(table, marks)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {fill} "
+        f"WHERE excluded.error_code IS NOT '{PROCESS_DIED}' OR {table}.outcome IS NULL"
     )
 
 
-_ATTEMPT = ("call_id", "n")
-_BEGUN = _upsert("attempts", ["journal", *_columns(Begun)], _ATTEMPT)
-_ENDED = _upsert(
-    "attempts",
-    ["journal", *_columns(Ended)],
-    _ATTEMPT,
-    f"excluded.error_code IS NOT '{PROCESS_DIED}' OR attempts.outcome IS NULL",
-)
-_WHOLE = _upsert(
-    "attempts", ["journal", *_columns(Begun), *_columns(Ended)[len(_ATTEMPT) :]], _ATTEMPT
-)
-_CALLED = _upsert(
-    "calls", _columns(Called), ("call_id",), f"excluded.error_code IS NOT '{PROCESS_DIED}'"
-)
+_JOURNAL = {"journal": "?"}
+_OPENED = f"{_insert('calls', _payer.marks | _JOURNAL)} ON CONFLICT DO NOTHING"
+_BEGUN = _upsert("attempts", _KEY, _begun.marks)
+_WHOLE = _upsert("attempts", _KEY, _begun.marks | _ended.marks)
+_ENDED = _upsert("attempts", _KEY, _ended.marks)
+_CALLED = _upsert("calls", ("call_id",), _called.marks | _JOURNAL)
 
 
 def statements(records: Iterable[Record], journal: int) -> list[tuple[str, list[list[Any]]]]:
     """Return what writes `records`: statements, each with the rows it takes.
 
-    An attempt whose two records are both here is written once. An end that recovery made never
-    replaces another.
+    An attempt whose two records are both here is written once, and so is a call. An end that
+    recovery made never replaces another.
     """
     begun: dict[tuple[str, int], Begun] = {}
-    whole, ended, called = [], [], []
+    payers: dict[str, Begun] = {}
+    whole: list[tuple[Begun, Ended]] = []
+    ended: list[Ended] = []
+    called: list[Called] = []
     for record in records:
-        if isinstance(record, Called):
-            called.append(values(record))
-            continue
-        key = record.call_id, record.n
         if isinstance(record, Begun):
-            begun[key] = record
-        elif record.error_code != PROCESS_DIED and (first := begun.pop(key, None)) is not None:
-            whole.append([journal, *values(first), *values(record)[len(_ATTEMPT) :]])
+            begun[record.call_id, record.n] = record
+            payers.setdefault(record.call_id, record)
+        elif isinstance(record, Called):
+            called.append(record)
+            payers.pop(record.call_id, None)
+        elif record.error_code != PROCESS_DIED and (
+            first := begun.pop((record.call_id, record.n), None)
+        ):
+            whole.append((first, record))
         else:
-            ended.append([journal, *values(record)])
-    loose = [[journal, *values(record)] for record in begun.values()]
-    return [(_BEGUN, loose), (_WHOLE, whole), (_ENDED, ended), (_CALLED, called)]
-
-
-class _Plan:
-    """Where in a kind of row the values stand that an engine cannot take as they are."""
-
-    def __init__(self, kind: type[Struct]) -> None:
-        columns = _columns(kind)
-        hints = {**get_type_hints(Usage), **get_type_hints(kind)}
-        self.usage = kind.__struct_fields__.index("usage") if "usage" in hints else None
-        self.tags = columns.index("tags") if "tags" in columns else None
-        self.lists = [place for place, name in enumerate(columns) if name in _LISTS]
-        self.flags = [place for place, name in enumerate(columns) if name in _FLAGS]
-        self.counts = [
-            place
-            for place, name in enumerate(columns)
-            if hints[name] in {int, int | None} and not name.endswith("_ns")
-        ]
-
-
-_PLANS = {kind: _Plan(kind) for kind in (Begun, Ended, Called)}
-
-
-def values(record: Record) -> list[Any]:
-    """Return the fields of `record` as an engine takes them, in the order of the columns."""
-    plan = _PLANS[type(record)]
-    row = [*astuple(record)]
-    if plan.usage is not None:
-        row[plan.usage : plan.usage + 1] = astuple(row[plan.usage])
-    if plan.tags is not None and row[plan.tags]:  # one given twice must not be counted twice
-        row[plan.tags] = tuple(dict.fromkeys(row[plan.tags]))
-    for place in plan.lists:
-        row[place] = to_json(row[place]) if row[place] else "[]"
-    for place in plan.flags:
-        row[place] = int(row[place])
-    for place in plan.counts:
-        count = row[place]
-        if count and not -_LARGEST <= count <= _LARGEST:
-            row[place] = _LARGEST if count > 0 else -_LARGEST
-    return row
+            ended.append(record)
+    return [
+        (_OPENED, [_payer.values(record, journal) for record in payers.values()]),
+        (_BEGUN, [_begun.values(record) for record in begun.values()]),
+        (_WHOLE, [_begun.values(a) + _ended.values(b)[len(_KEY) :] for a, b in whole]),
+        (_ENDED, [_ended.values(record) for record in ended]),
+        (_CALLED, [_called.values(record, journal) for record in called]),
+    ]
 
 
 def to_json(items: tuple[str, ...]) -> str:

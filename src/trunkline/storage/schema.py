@@ -1,9 +1,10 @@
 """The tables, in SQL that SQLite and PostgreSQL both nearly speak.
 
-`attempts` has a column for every field of `Begun`, `Ended` and `Usage`, `calls` one for every field
-of `Called`, by the same names; `attempts.journal` says in which process's files they stand. Money
-is nano-USD, NULL = unknown. A time is nanoseconds since the epoch. `tags` and `route` are JSON
-lists. What an attempt's records have not said yet is NULL.
+`attempts` has a column for every field of `Ended`, `Usage` and `Begun`, `calls` one for every field
+of `Called`, by the same names. Who pays is in `calls` alone, whose row the first `Begun` makes; its
+`outcome` is NULL until the call is over, and `journal` says in which process's files it stands.
+Money is nano-USD, NULL = unknown. A time is nanoseconds since the epoch. `tags` and `route` are
+JSON lists. What the records have not said yet is NULL.
 """
 
 VERSION = 1
@@ -24,21 +25,10 @@ CREATE TABLE journals (
 CREATE TABLE attempts (
     call_id TEXT NOT NULL,
     n INTEGER NOT NULL,
-    journal INTEGER NOT NULL,
     started_ns INTEGER,
     deployment TEXT,
-    provider TEXT GENERATED ALWAYS AS
-        (substr(deployment, 1, instr(deployment || '/', '/') - 1)) VIRTUAL,
-    model TEXT,
     hold_nusd INTEGER,
     price_snapshot TEXT,
-    key_id TEXT,
-    user_id TEXT,
-    team_id TEXT,
-    tenant_id TEXT,
-    tags TEXT,
-    run TEXT,
-    tracked INTEGER,
     outcome TEXT,
     cost_nusd INTEGER,
     cost_state TEXT,
@@ -60,9 +50,10 @@ CREATE TABLE attempts (
     PRIMARY KEY (call_id, n)
 );
 CREATE INDEX attempts_started ON attempts (started_ns);
-CREATE INDEX attempts_journal ON attempts (journal);
+CREATE INDEX attempts_open ON attempts (call_id) WHERE outcome IS NULL;
 CREATE TABLE calls (
     call_id TEXT PRIMARY KEY,
+    journal INTEGER NOT NULL,
     kind TEXT,
     started_ns INTEGER,
     model TEXT,
@@ -91,4 +82,5 @@ CREATE TABLE calls (
     route TEXT
 );
 CREATE INDEX calls_started ON calls (started_ns);
+CREATE INDEX calls_open ON calls (call_id) WHERE outcome IS NULL;
 """

@@ -14,6 +14,7 @@ from typing import Any
 
 from trunkline.errors import InputError, RecordError
 from trunkline.storage.records import (
+    PAYER,
     statements,
     to_attempt,
     to_cost,
@@ -28,10 +29,11 @@ from trunkline.types.record import Begun, Called, Record
 _BUSY_TIMEOUT_S = 10.0
 _INT64_MAX = 2**63 - 1
 
+_PROVIDER = "substr(a.deployment, 1, instr(a.deployment || '/', '/') - 1)"
 _GROUPS: dict[str, tuple[str, str]] = {
     "model": ("model", "c.model"),
     "deployment": ("deployment", "a.deployment"),
-    "provider": ("provider", "a.provider"),
+    "provider": ("provider", _PROVIDER),
     "key": ("key_id", "c.key_id"),
     "user": ("user_id", "c.user_id"),
     "tenant": ("tenant_id", "c.tenant_id"),
@@ -44,13 +46,12 @@ _SCOPES = {
     "team": "team_id = ?",
     "tenant": "tenant_id = ?",
     "run": "run = ?",
-    "provider": "provider = ?",
-    "deployment": "deployment = ?",
+    "provider": f"{_PROVIDER} = ?",
+    "deployment": "a.deployment = ?",
     "tag": "EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)",
 }
-_NULL = -_INT64_MAX
-_VALUE = f"nullif(?, {_NULL})"
-"""The driver takes ten times as long to bind None as a number, so a number stands for it."""
+_BY_ATTEMPT = {"deployment", "provider"}
+"""A call may have several of these; all else is said once, in `calls`."""
 _PAGE_BYTES = 8192
 _stores: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
 _inherited: list[sqlite3.Connection] = []
@@ -80,8 +81,7 @@ class SqliteStore:
         """Write rows and offset in one transaction; the same records again change nothing."""
         with self._session("BEGIN IMMEDIATE") as db:
             for statement, rows in statements(records, _journal(db, file)):
-                bound = ([_NULL if value is None else value for value in row] for row in rows)
-                db.executemany(statement.replace("?", _VALUE), bound)
+                db.executemany(statement, rows)
             db.execute("INSERT OR REPLACE INTO journal_offsets VALUES (?, ?)", (file, offset))
 
     def forget(self, file: str) -> None:
@@ -94,10 +94,14 @@ class SqliteStore:
 
         Each comes with its cost if it ended.
         """
-        query = """
-            SELECT * FROM attempts AS a
-            WHERE journal = (SELECT id FROM journals WHERE owner = ?) AND started_ns IS NOT NULL
-            AND (outcome IS NULL OR NOT EXISTS (SELECT 1 FROM calls WHERE call_id = a.call_id))
+        query = f"""
+            SELECT a.*, {", ".join(PAYER)}
+            FROM attempts AS a JOIN calls AS c USING (call_id)
+            WHERE call_id IN (
+                SELECT call_id FROM calls WHERE outcome IS NULL
+                UNION SELECT call_id FROM attempts WHERE outcome IS NULL)
+            AND journal = (SELECT id FROM journals WHERE owner = ?)
+            AND a.started_ns IS NOT NULL AND (a.outcome IS NULL OR c.outcome IS NULL)
             ORDER BY call_id, n"""
         with self._session() as db:
             rows = db.execute(query, (owner,)).fetchall()
@@ -114,7 +118,7 @@ class SqliteStore:
         if by not in _GROUPS:
             raise InputError(f"by: no such grouping {by!r}; use {', '.join(_GROUPS)}", param="by")
         name, value = _GROUPS[by]
-        join = "JOIN" if value.startswith("a.") else "LEFT JOIN"
+        join = "JOIN" if by in _BY_ATTEMPT else "LEFT JOIN"
         tags = "LEFT JOIN json_each(c.tags) AS t" if by == "tag" else ""
         query = f"""
             SELECT
@@ -129,7 +133,7 @@ class SqliteStore:
                 count(DISTINCT CASE WHEN a.outcome IS NOT NULL AND a.cost_nusd IS NULL
                     THEN c.call_id END) AS unknown_price_requests
             FROM calls AS c {join} attempts AS a ON a.call_id = c.call_id {tags}
-            WHERE c.tracked AND c.started_ns >= ? AND c.started_ns < ?
+            WHERE c.outcome IS NOT NULL AND c.tracked AND c.started_ns >= ? AND c.started_ns < ?
             GROUP BY 1 ORDER BY cost_nusd DESC, total_tokens DESC, value"""
         bounds = (since_ns or 0, _INT64_MAX if until_ns is None else until_ns)
         with self._session() as db:
@@ -147,7 +151,7 @@ class SqliteStore:
         conditions["tracked = ?"] = None if where.hidden else 1
         given = {sql: value for sql, value in conditions.items() if value is not None}
         query = f"""
-            SELECT * FROM calls WHERE {" AND ".join(given) or "1"}
+            SELECT * FROM calls WHERE {" AND ".join(("outcome IS NOT NULL", *given))}
             ORDER BY started_ns DESC, call_id LIMIT ?"""
         with self._session() as db:
             calls = db.execute(query, (*given.values(), max(limit, 0))).fetchall()
@@ -176,9 +180,12 @@ class SqliteStore:
         if scope != "global" and (kind not in _SCOPES or not value):
             known = ", ".join(f"{name}:..." for name in _SCOPES)
             raise InputError(f"scope: no such scope {scope!r}; use global, {known}", param="scope")
+        join = "" if kind in {"global", *_BY_ATTEMPT} else "JOIN calls USING (call_id)"
         query = f"""
-            SELECT coalesce(sum(CASE WHEN outcome IS NULL THEN hold_nusd ELSE cost_nusd END), 0)
-            FROM attempts WHERE started_ns >= ? AND {_SCOPES.get(kind, "1")}"""
+            SELECT coalesce(
+                sum(CASE WHEN a.outcome IS NULL THEN a.hold_nusd ELSE a.cost_nusd END), 0)
+            FROM attempts AS a {join}
+            WHERE a.started_ns >= ? AND {_SCOPES.get(kind, "1")}"""
         with self._session() as db:
             bound = (since_ns,) if scope == "global" else (since_ns, value)
             total: int = db.execute(query, bound).fetchone()[0]
@@ -254,7 +261,7 @@ class SqliteStore:
 
 
 def _journal(db: sqlite3.Connection, file: str) -> int:
-    """Return the number by which attempts know whose `file` it is."""
+    """Return the number by which calls know whose `file` it is."""
     owner = file.partition(".")[0]
     db.execute("INSERT INTO journals (owner) VALUES (?) ON CONFLICT DO NOTHING", (owner,))
     row = db.execute("SELECT id FROM journals WHERE owner = ?", (owner,)).fetchone()

@@ -16,12 +16,17 @@ from trunkline.types import Deployment, Frame, Mark, Memo
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 _SAID = Mark.SHOWN | Mark.FINISH
-_BEGUN = _SAID | Mark.TERMINAL
+_TERMINAL = Mark.TERMINAL
+_BEGUN = _SAID | _TERMINAL
 _EVENT_STREAM = "text/event-stream"
 
 
 class WireSource:
     """Cuts a body into blocks and has the dialect make a frame of each."""
+
+    _splitter: SseSplitter
+    _blocks: Iterator[bytes]
+    _ended = False
 
     def __init__(
         self, exchange: Exchange, watch: Watch, dialect: Dialect, deployment: Deployment
@@ -31,9 +36,6 @@ class WireSource:
         self._dialect = dialect
         self._deployment = deployment
         self._memo = Memo(deployment.quirks)
-        self._splitter = SseSplitter()
-        self._blocks: Iterator[bytes] = iter(())
-        self._ended = False
 
     async def begin(self) -> list[Frame]:
         """Read up to the first frame that means something, and return all so far.
@@ -41,13 +43,16 @@ class WireSource:
         Raises:
             ProviderError: the answer fails before it shows anything.
         """
-        first = await self._read_first()
+        first = await self._exchange.read()
+        if not first.strip():
+            first = await self._read_past_blanks(first)
         if not _is_stream(first, self._exchange.headers.get("content-type", "")):
             if not self._exchange.ended:
                 self._watch.begin()
             body = await read_body(self._exchange, self._watch, first)
             self.close()  # it was read to its end, so the connection may serve another call now
             return [self._dialect.decode(body, self._memo)]
+        self._splitter = SseSplitter()
         self._blocks = iter(self._splitter.feed(first))
         frames: list[Frame] = []
         while not frames or not frames[-1].mark & _BEGUN:
@@ -69,7 +74,7 @@ class WireSource:
             while True:
                 for block in self._blocks:
                     frame = self._dialect.decode_frame(block, self._memo)
-                    if frame.mark & Mark.TERMINAL:
+                    if frame.mark & _TERMINAL:
                         await self._catch_end()
                     return frame
                 if self._ended:
@@ -108,16 +113,16 @@ class WireSource:
                 return
             await asyncio.sleep(0)
 
-    async def _read_first(self) -> bytes:
-        """Return the first bytes that tell what the body is."""
-        first = b""
-        while not first.strip():
+    async def _read_past_blanks(self, first: bytes) -> bytes:
+        """Return the first bytes that tell what the body is, with the blanks before them."""
+        chunk = first
+        while chunk and not first.strip():
             if len(first) > MAX_BODY_BYTES:
                 raise BadAnswer("the answer is nothing but blanks")
             chunk = await self._exchange.read()
-            if not chunk:
-                raise BadAnswer("the answer is empty", upstream_status=self._exchange.status)
             first += chunk
+        if not chunk:
+            raise BadAnswer("the answer is empty", upstream_status=self._exchange.status)
         return first
 
 

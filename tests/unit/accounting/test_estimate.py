@@ -58,9 +58,10 @@ def taught(*answers: int) -> Estimates:
 
 
 def test_the_first_guess_is_not_huge() -> None:
-    """A deployment nobody knows is held for 512 tokens, whatever its limit is."""
+    """Of a deployment nobody knows: 512 tokens, or what the request allows up to 4,096."""
     assert Estimates().output_tokens(ask(), TARGET.name) == FIRST_GUESS
-    assert Estimates().output_tokens(ask(cap=128_000), TARGET.name) == FIRST_GUESS
+    assert Estimates().output_tokens(ask(cap=2_000), TARGET.name) == 2_000
+    assert Estimates().output_tokens(ask(cap=128_000), TARGET.name) == 4_096
 
 
 def test_the_requests_own_cap_is_never_exceeded() -> None:

@@ -10,6 +10,7 @@ SECRETS = {
     "key": "sk-of-the-provider-1",
     "header": "a-header-secret-1",
     "caller": "key-of-a-caller-1",
+    "webhook": "secret-of-a-webhook-1",
 }
 EVERYTHING = {
     "llm_service": {
@@ -30,6 +31,7 @@ EVERYTHING = {
         "aliases": {"b": "best"},
         "budgets": [{"scope": "global", "amount": "1.000000001", "period": "day"}],
         "keys": [{"name": "ci", "key": SECRETS["caller"], "models": ["best"]}],
+        "webhooks": [{"url": "https://h/", "secret": SECRETS["webhook"]}],
         "server": {"workers": 2, "hosts": ["box.lan"]},
     }
 }
@@ -47,4 +49,4 @@ def test_credentials_stay_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     data = encode(from_mapping(EVERYTHING, {}))
     monkeypatch.setattr(redact, "_known", ())
     decode(data)
-    assert redact.scrub(" ".join(SECRETS.values())) == "*** *** ***"
+    assert redact.scrub(" ".join(SECRETS.values())) == "*** *** *** ***"

@@ -149,7 +149,7 @@ async def asked(*data: bytes, answer: bytes = b"{}") -> tuple[list[Request], Tal
 
     async def respond(request: Request) -> None:
         requests.append(request)
-        await request.answer(200, answer, [("x-a", "b")])
+        request.answer(200, answer, [("x-a", "b")])
 
     talk = Talk(respond)
     for packet in data:
@@ -168,6 +168,14 @@ async def test_what_a_head_says() -> None:
     assert request.headers == {"anthropic-beta": "one, two", "x": "\xff"}
     assert (request.method, request.path, request.query) == ("GET", "/a b", b"c=%20d")
     assert request.peer == "127.0.0.1"
+
+
+async def test_trailers_are_not_headers() -> None:
+    """Nothing reads what comes after a body, and it is not collected."""
+    raw = head("POST", "/", {"x-a": "b"}) + b"0\r\nx-a: c\r\nx-more: d\r\n\r\n"
+    [request], _ = await asked(raw)
+    assert request.headers["x-a"] == "b"
+    assert "x-more" not in request.headers
 
 
 @pytest.mark.parametrize(("method", "body"), [("GET", BODY), ("HEAD", b"")])
@@ -206,6 +214,21 @@ async def test_an_answer_in_pieces() -> None:
     assert talk.wire.closing
 
 
+async def test_a_last_piece_that_is_empty_takes_the_others_along() -> None:
+    """What waits to be written is not lost where the end of the answer is a hang-up."""
+
+    async def respond(request: Request) -> None:
+        request.begin(200, [])
+        await request.write(b"one", more=True)
+        await request.write(b"", more=False)
+
+    talk = Talk(respond)
+    talk.send(b"GET / HTTP/1.0\r\n\r\n")
+    await talk.over()
+    assert talk.wire.written.endswith(b"\r\n\r\none")
+    assert talk.wire.closing
+
+
 async def test_pieces_of_one_turn_leave_together() -> None:
     """One write for all of them; a piece that comes alone does not wait; many do not pile up."""
     go = asyncio.Event()
@@ -238,7 +261,7 @@ async def test_a_header_cannot_smuggle() -> None:
     async def respond(request: Request) -> None:
         for value in ("a\r\nset-cookie: b", "a\nb", "a\rb"):
             with pytest.raises(ValueError, match="line end"):
-                await request.answer(200, b"", [("x-a", value)])
+                request.answer(200, b"", [("x-a", value)])
 
     talk = Talk(respond)
     talk.send(head("GET", "/"))
@@ -273,7 +296,7 @@ async def test_a_body_nobody_asked_for_waits() -> None:
 
     async def respond(request: Request) -> None:
         await go.wait()
-        await request.answer(200, await request.json_body(200_000))
+        request.answer(200, await request.json_body(200_000))
 
     talk = Talk(respond)
     reading: list[bool] = []
@@ -294,7 +317,7 @@ async def test_who_waits_for_a_go() -> None:
     raw = head("POST", "/", {"expect": "100-continue"}, length=2)
 
     async def respond(request: Request) -> None:
-        await request.answer(200, await request.json_body(LIMIT))
+        request.answer(200, await request.json_body(LIMIT))
 
     talk = Talk(respond)
     talk.send(raw)
@@ -338,7 +361,7 @@ async def test_the_server_stops() -> None:
 
     async def respond(request: Request) -> None:
         await go.wait()
-        await request.answer(200, b"{}")
+        request.answer(200, b"{}")
 
     talk, idle = Talk(respond), Talk(respond)
     talk.send(head("GET", "/"))

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from trunkline.gateway.http import Head, Request
+from trunkline.gateway.http import Request
 from trunkline.gateway.pulse import BEAT_S, Pulse
 from trunkline.testing import ManualClock
 
@@ -16,16 +16,11 @@ class Caller:
 
     def __init__(self) -> None:
         self.heard = b""
-        self.reads = asyncio.Event()
-        self.reads.set()
+        self.full: asyncio.Future[None] | None = None
 
     def send(self, data: bytes, *, more: bool = False) -> None:
         """Keep it."""
         self.heard += data
-
-    async def drained(self) -> None:
-        """Wait for the caller to read."""
-        await self.reads.wait()
 
     def read_on(self, *, wanted: bool) -> None:
         """Do nothing."""
@@ -42,7 +37,7 @@ class Caller:
 def beating() -> tuple[Caller, ManualClock, Request, Pulse]:
     """Begin an answer that has a pulse."""
     caller, clock = Caller(), ManualClock()
-    request = Request(Head("POST", "/", b"", {}, keep_alive=True), caller)
+    request = Request(caller, "POST", ("/", b""), {}, keep_alive=True)
     request.begin(200, [])
     return caller, clock, request, Pulse(request, PING, clock)
 
@@ -65,7 +60,7 @@ async def test_a_stream_that_speaks_has_none() -> None:
         clock.advance(BEAT_S)
         assert clock.pending == 1
         assert asyncio.all_tasks() == {asyncio.current_task()}
-    assert caller.heard == b""
+    assert not caller.pings
     pulse.stop()
 
 
@@ -83,7 +78,7 @@ async def test_nothing_follows_the_end() -> None:
 async def test_a_caller_who_does_not_read_gets_one() -> None:
     """While a ping waits to be read, no other is added."""
     caller, clock, _, pulse = beating()
-    caller.reads.clear()
+    caller.full = asyncio.get_running_loop().create_future()
     await clock.elapse(10 * BEAT_S)
     assert caller.pings == 1
     pulse.stop()

@@ -15,7 +15,9 @@ Work = Callable[[Watch], Coroutine[Any, Any, Any]]
 
 async def watched(watch_: list[Watch], work: Work) -> str:
     """Do `work` as `relay` does; say how it ended."""
-    watch = Watch()
+    task = asyncio.current_task()
+    assert task is not None
+    watch = Watch(task)
     watch_.append(watch)
     try:
         await work(watch)
@@ -27,8 +29,6 @@ async def watched(watch_: list[Watch], work: Work) -> str:
         ended = "closed"
     else:
         ended = "done"
-    task = asyncio.current_task()
-    assert task is not None
     assert task.cancelling() == 0
     return f"{ended}, {'gone' if watch.gone else 'there'}"
 

@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 
+from trunkline.storage.records import PAYER
 from trunkline.storage.schema import TABLES
 from trunkline.types.answer import Usage
 from trunkline.types.record import Begun, Called, Ended
@@ -17,10 +18,9 @@ from trunkline.types.record import Begun, Called, Ended
         (
             "attempts",
             {*Begun.__struct_fields__, *Ended.__struct_fields__, *Usage.__struct_fields__}
-            - {"usage"}
-            | {"journal", "provider"},
+            - {"usage", *PAYER},
         ),
-        ("calls", {*Called.__struct_fields__}),
+        ("calls", {*Called.__struct_fields__, "journal"}),
     ],
 )
 def test_columns_are_fields(table: str, fields: set[str]) -> None:

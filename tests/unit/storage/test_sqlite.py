@@ -70,6 +70,8 @@ def everything(store: SqliteStore) -> object:
         store.calls(where=CallFilter(hidden=True)),
         store.usage("deployment"),
         store.settled("global", 0),
+        store.settled("user:u", 0),
+        store.loose_ends("owner"),
     )
 
 
@@ -152,7 +154,7 @@ def test_a_call_comes_back_as_it_was_written(store: SqliteStore) -> None:
 
 
 REAL: list[Record] = [
-    *whole("a"),
+    *whole("a", user_id="u"),
     begun("b"),
     ended("b"),
     begun("b", 2),
@@ -280,6 +282,19 @@ def test_hidden_calls_are_settled_but_not_shown(store: SqliteStore) -> None:
     assert (store.calls()[0].call.prompt_tokens, store.calls()[0].call.completion_tokens) == (10, 5)
     assert len(store.calls(where=CallFilter(hidden=True))) == 2
     assert store.settled("global", 0) == 240
+
+
+def test_a_call_that_is_not_over_is_settled_but_not_shown(store: SqliteStore) -> None:
+    """Who pays is known from its first attempt on, and counts once when the call ends."""
+    payer: dict[str, Any] = {"user_id": "u", "tags": ("x", "x")}
+    store.apply(FILE, 1, [begun(**payer), ended(), begun(n=2, **payer)])
+    assert store.calls(where=CallFilter(hidden=True)) == []
+    assert store.usage("user") == []
+    assert store.settled("user:u", 0) == store.settled("tag:x", 0) == 120 + 500
+    store.apply(FILE, 2, [ended(n=2), called(**payer)])
+    assert [len(row.attempts) for row in store.calls()] == [2]
+    assert [(row.value, row.requests) for row in store.usage("tag")] == [("x", 1)]
+    assert store.settled("user:u", 0) == store.settled("tag:x", 0) == 240
 
 
 def test_settled_by_scope(store: SqliteStore) -> None:

@@ -29,9 +29,9 @@ async def answer(request: Request, keys: KeyRing, data_dir: Path) -> None:
     except OSError:
         status, body = 503, _AWAY
     if status == 200:
-        await request.answer(200, body, kind=CONTENT_TYPE)
+        request.answer(200, body, kind=CONTENT_TYPE)
     else:
-        await request.answer(503, _AWAY)
+        request.answer(503, _AWAY)
 
 
 def _is_local(request: Request) -> bool:

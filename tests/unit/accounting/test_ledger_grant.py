@@ -1,0 +1,155 @@
+"""Budgets put on users at run time."""
+
+import asyncio
+import os
+import threading
+from typing import Any
+
+import pytest
+
+from trunkline.accounting.ledger import Ledger
+from trunkline.config import BudgetRule
+from trunkline.errors import BudgetExhausted
+from trunkline.testing import ManualClock
+from trunkline.types import Call, Chat, Cost, Deployment, Principal, Prompt, Quote
+
+TARGET = Deployment(provider="p", model="m")
+
+
+def rule(amount_nusd: int = 100, **fields: Any) -> BudgetRule:
+    """Make a rule on the user `u`."""
+    fields = {"scope": "user:u", "period": "total", **fields}
+    return BudgetRule(amount_nusd=amount_nusd, **fields)
+
+
+def ask(user_id: str | None = "u") -> Call:
+    """Make a call."""
+    return Chat(model="m", body=Prompt(messages=()), principal=Principal(user_id=user_id))
+
+
+async def spend(ledger: Ledger, nusd: int, user_id: str | None = "u") -> None:
+    """Make an attempt that costs what it held."""
+    tab = ledger.open(ask(user_id))
+    tab.end(await tab.begin(TARGET, Quote(nusd, nusd)), Cost(nusd))
+
+
+async def test_only_its_user_pays_into_it() -> None:
+    """Beside the budgets of the configuration; others and nobody are not limited."""
+    ledger = Ledger([rule(1000)], ManualClock())
+    ledger.grant("u", rule(100))
+    await spend(ledger, 60)
+    await spend(ledger, 60, "v")
+    await spend(ledger, 60, None)
+    assert [account.settled_nusd for account in ledger.accounts()] == [60, 60]
+    with pytest.raises(BudgetExhausted, match="never resets"):
+        await spend(ledger, 60)
+
+
+async def test_a_refusal_by_it_holds_nothing_elsewhere() -> None:
+    """All or none."""
+    ledger = Ledger([rule(1000)], ManualClock())
+    ledger.grant("u", rule(10))
+    with pytest.raises(BudgetExhausted):
+        await spend(ledger, 60)
+    assert [account.held_nusd for account in ledger.accounts()] == [0, 0]
+
+
+async def test_the_first_grant_stays() -> None:
+    """A second one neither changes the amount nor forgets what was spent."""
+    ledger = Ledger([], ManualClock())
+    ledger.grant("u", rule(100))
+    await spend(ledger, 60)
+    ledger.grant("u", rule(10**6))
+    account = ledger.granted("u")
+    assert account is not None
+    assert account.left_nusd == 40
+    assert ledger.granted("v") is None
+
+
+async def test_a_reload_leaves_it_alone() -> None:
+    """Also what is held on it."""
+    ledger = Ledger([rule(1000)], ManualClock())
+    ledger.grant("u", rule(100))
+    tab = ledger.open(ask())
+    hold = await tab.begin(TARGET, Quote(60, 60))
+    ledger.reload([])
+    (account,) = ledger.accounts()
+    assert account.held_nusd == 60
+    tab.end(hold, Cost(25))
+    assert (account.held_nusd, account.left_nusd) == (0, 75)
+
+
+async def test_it_begins_with_what_is_settled() -> None:
+    """And so in each period."""
+    clock, asked = ManualClock(), []
+
+    def settled(scope: str, since_ns: int) -> int:
+        asked.append(scope)
+        return 30
+
+    ledger = Ledger([], clock, settled)
+    ledger.grant("u", rule(100, period="day"))
+    await spend(ledger, 60)
+    clock.advance(86_400)
+    account = ledger.granted("u")
+    assert account is not None
+    assert (account.left_nusd, asked) == (70, ["user:u"] * 2)
+    assert account.resets == "resets at 2027-01-17 00:00 UTC"
+
+
+async def test_an_amended_one_keeps_what_is_spent() -> None:
+    """More or less may be spent at once."""
+    ledger = Ledger([], ManualClock())
+    ledger.grant("u", rule(100))
+    await spend(ledger, 60)
+    ledger.amend("u", rule(50))
+    with pytest.raises(BudgetExhausted, match="used up"):
+        await spend(ledger, 1)
+    ledger.amend("u", rule(200))
+    await spend(ledger, 140)
+
+
+def test_what_is_spent_already_needs_no_room() -> None:
+    """It is held and settled as it is, without an overrun."""
+    ledger = Ledger([], ManualClock())
+    ledger.grant("u", rule(100))
+    [(account, nusd)] = ledger.hold(ask(), TARGET, Quote(500, 500), spent=True)
+    assert (account.held_nusd, nusd) == (500, 500)
+    account.settle(500, 500)
+    assert (account.left_nusd, account.overrun_nusd) == (-400, 0)
+
+
+def test_grants_of_one_user_by_many_threads_are_one_account() -> None:
+    """None of the calls that they hold for is lost."""
+    ledger = Ledger([], ManualClock())
+    together = threading.Barrier(8)
+
+    async def work() -> None:
+        for _ in range(50):
+            await spend(ledger, 1)
+
+    def first_calls() -> None:
+        together.wait()
+        ledger.grant("u", rule(10**6))
+        asyncio.run(work())
+
+    threads = [threading.Thread(target=first_calls) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (account,) = ledger.accounts()
+    assert (account.settled_nusd, account.held_nusd) == (400, 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_begins_afresh_with_it() -> None:
+    """It knows the rule, and holds nothing of the parent's."""
+    ledger = Ledger([], ManualClock())
+    ledger.grant("u", rule(100))
+    asyncio.run(ledger.open(ask()).begin(TARGET, Quote(60, 60)))
+    if (child := os.fork()) == 0:
+        account = ledger.granted("u")
+        os._exit(0 if account is not None and account.held_nusd == 0 else 1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
