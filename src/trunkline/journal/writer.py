@@ -22,6 +22,8 @@ from trunkline.types.record import Begun, Record
 
 LIMIT_BYTES = 16 * 1024 * 1024
 
+_to_disk = getattr(os, "fdatasync", os.fsync)  # which macOS lacks: the times of a file may wait
+
 # One for all journals of the process and taken around a fork, so that no child inherits a file
 # which is only half opened. Reentrant: a signal handler may fork.
 _lock = threading.RLock()
@@ -209,10 +211,10 @@ class Journal:
 
     def _fsync(self, retired: list[int], current: int | None) -> None:
         for fd in retired:
-            os.fsync(fd)
+            _to_disk(fd)
         if current is None:
             return
-        os.fsync(current)
+        _to_disk(current)
         if not os.fstat(current).st_nlink:
             with _lock:
                 if self._fd == current:

@@ -50,18 +50,15 @@ class EventLog:
     ) -> None:
         """A call is over; `error` tells why it failed, if it did."""
         trail = call.trail
-        now_s = time.time()
         if trail is not None and (trail.dropped or trail.warnings):
-            self._waiting.append((now_s, logging.WARNING, "LLM warning", call))
+            self._waiting.append((time.time(), logging.WARNING, "LLM warning", call))
         if error is not None and called.outcome == "failed":
-            kind = type(error).__name__
-            self._waiting.append((now_s, logging.ERROR, "LLM error", (called, call, kind, None)))
+            subject = called, call, type(error).__name__, None
+            self._waiting.append((time.time(), logging.ERROR, "LLM error", subject))
             self.drain()
         elif logger.isEnabledFor(logging.INFO):
-            upstream_id = reply.upstream_id if reply is not None else None
-            self._waiting.append(
-                (now_s, logging.INFO, "LLM response", (called, call, None, upstream_id))
-            )
+            told = called, call, None, reply.upstream_id if reply is not None else None
+            self._waiting.append((time.time(), logging.INFO, "LLM response", told))
 
     def budget_alert(self, **fields: Any) -> None:
         """A budget passed one of its alert marks."""
