@@ -41,7 +41,11 @@ def test_an_unreadable_record_is_passed_over(tmp_path: Path, odd: bytes, alive: 
 
 @pytest.mark.parametrize(
     "odd",
-    [b"\xc1", ENCODED[1] + b"\0", ENCODED[1].replace(b"\x9d", b"\x9e") + b"\x91" * 50_000 + b"\x90"],
+    [
+        b"\xc1",
+        ENCODED[1] + b"\0",
+        ENCODED[1].replace(b"\x9d", b"\x9e") + b"\x91" * 50_000 + b"\x90",
+    ],
     ids=["no value", "more than said", "depth"],
 )
 def test_a_frame_that_cannot_be_taken_apart_is_a_gap(tmp_path: Path, odd: bytes) -> None:
