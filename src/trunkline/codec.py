@@ -1,17 +1,18 @@
-"""What every dialect needs to take bytes apart: server-sent events, JSON of strangers, excerpts.
+"""What every dialect needs to take bytes apart: server-sent events, JSON of strangers, headers.
 
 Dialects never import each other; what they have in common stands here, below them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import UTC
 from typing import Any
 
-from msgspec import DecodeError
-from msgspec.json import decode
+from msgspec import DecodeError, Raw, ValidationError
+from msgspec.json import Decoder, decode
 
-from trunkline.errors import BadAnswer
+from trunkline.errors import BadAnswer, InputError
 from trunkline.observability.redact import scrub
 from trunkline.types import Event, Extra, Finish, Mark, Started, UsageReport
 
@@ -22,6 +23,8 @@ BLANKS = b"\xef\xbb\xbf \t\r\n"
 """What may stand before the JSON of a body: a byte order mark, and DeepSeek's keep-alive lines."""
 
 _QUIET = (Started, Extra)
+_FIELDS = Decoder(dict[str, Raw])
+_NULL = Raw(b"null")
 
 
 def unframed(raw: bytes) -> tuple[bytes, bytes]:
@@ -38,6 +41,25 @@ def unframed(raw: bytes) -> tuple[bytes, bytes]:
         elif field == b"event":
             name = value.strip()
     return name, b"\n".join(data).strip()
+
+
+def fields_of(body: bytes) -> dict[str, Raw]:
+    """Take a caller's JSON object apart: its fields as they came, without those that are null.
+
+    Raises:
+        InputError: it is no JSON object.
+    """
+    try:
+        if not body.isascii():
+            body.decode()
+        fields = _FIELDS.decode(body)
+    except ValidationError as error:
+        raise InputError(f"the request body must be a JSON object: {error}") from None
+    except BROKEN as error:
+        raise InputError(f"the request body is not valid JSON: {error}") from None
+    if _NULL in fields.values():
+        fields = {name: raw for name, raw in fields.items() if raw != _NULL}
+    return fields
 
 
 def load_answer(payload: bytes) -> Any:
@@ -84,3 +106,35 @@ def mark_of(events: Iterable[Event]) -> int:
 def excerpt(body: bytes) -> str:
     """Return the beginning of what a provider sent, for an error's text."""
     return repr(scrub(body[:2000].strip(), 200))  # scrubbed before it is cut: no half of a key
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that an answer's headers (lower case) ask to wait; None = they do not.
+
+    A zero says nothing: Azure sends `retry-after-ms: 0` beside `retry-after: 1`. A date is counted
+    from the answer's own `date`, so that no clock is needed.
+    Source: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after 2026-11-20
+    """
+    if ms := seconds_in(headers.get("retry-after-ms", "")):
+        return ms / 1000
+    value = headers.get("retry-after", "")
+    if seconds := seconds_in(value):
+        return seconds
+    from email.utils import parsedate_to_datetime  # slow to import, and rarely needed
+
+    try:
+        then = parsedate_to_datetime(value)
+        now = parsedate_to_datetime(headers.get("date", ""))
+    except ValueError:
+        return None
+    then, now = (day if day.tzinfo else day.replace(tzinfo=UTC) for day in (then, now))
+    return max((then - now).total_seconds(), 0.0)
+
+
+def seconds_in(text: str) -> float | None:
+    """Return the number in `text`, if it can be a time to wait."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None

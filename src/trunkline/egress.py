@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import parsedate_to_datetime
 from errno import EACCES
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -18,6 +16,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from trunkline.codec import retry_after_s
 from trunkline.observability.redact import scrub
 
 _TIMEOUT_S = 1.0
@@ -112,11 +111,11 @@ class Door:
             async with self._session.post(
                 target, data=body, headers=headers, allow_redirects=False
             ) as answer:
-                status, after = answer.status, answer.headers.get("retry-after")
+                status, wait_s = answer.status, retry_after_s(answer.headers)
                 # That was the answer; the rest is read so that the connection can be used again.
                 with contextlib.suppress(Exception):
                     await _read(answer.content)
-            return Answered(status=status, retry_after_s=_seconds(after))
+            return Answered(status=status, retry_after_s=wait_s)
         except TimeoutError:
             return Answered(trouble=f"no answer within {_POST_TIMEOUT_S:.0f} s")
         except Exception as error:  # of aiohttp, of the name, of TLS: none may get any further
@@ -196,13 +195,3 @@ async def _read(content: Any) -> None:
     left = _ANSWER_BYTES
     while left > 0 and (piece := await content.read(left)):
         left -= len(piece)
-
-
-def _seconds(text: str | None) -> float | None:
-    """Read a `retry-after`: seconds or a date."""
-    try:
-        if text is None or text.strip().isdigit():
-            return None if text is None else float(text)
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None

@@ -159,11 +159,6 @@ def usd_to_nusd(usd: str | int | float | Decimal) -> int:
         ) from None
 
 
-def per_million(usd: str | int | float | Decimal) -> int:
-    """Convert a price in USD per million tokens to nano-USD per million; see `usd_to_nusd`."""
-    return usd_to_nusd(usd)
-
-
 def format_usd(nusd: int) -> str:
     """Write nano-USD as exact USD with at least two decimals: `12.50`, `0.0000375`, `-0.01`."""
     whole, rest = divmod(abs(nusd), 1_000_000_000)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from trunkline.config.environment import Environment, malformed
 from trunkline.errors import ConfigError
@@ -108,6 +109,20 @@ class Node:
         if not (text := self.environment.expand(self.value).strip()):
             raise self.fault("write text that is not empty, or remove the key")
         return text
+
+    def url(self, example: str) -> SplitResult:
+        """Take an address of a server, http or https, without credentials, '#' and blanks."""
+        text = self.text()
+        try:
+            url = urlsplit(text)
+            port_is_good = url.port != 0
+        except ValueError:
+            raise self.fault(f"write an address like {example}") from None
+        if url.scheme not in {"http", "https"} or not url.hostname or not port_is_good:
+            raise self.fault(f"write an address like {example}")
+        if url.username or url.password or url.fragment or re.search(r"\s", text):
+            raise self.fault(f"write an address like {example}, without credentials and '#'")
+        return url
 
     def texts(self) -> tuple[str, ...]:
         """Return a list of texts, each once."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
-from trunkline.codec import BROKEN
+from trunkline.codec import BROKEN, retry_after_s
 from trunkline.errors import (
     AuthFailed,
     BadAnswer,
@@ -121,26 +121,8 @@ def _named(told: _Told, headers: Mapping[str, str]) -> ProviderError:
         message,
         upstream_status=told.status or None,
         upstream_code=told.code or told.type or None,
-        retry_after_s=_retry_after_s(headers),
+        retry_after_s=retry_after_s(headers),
     )
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait: Anthropic gives them as a number, an edge before it as a date.
-
-    Source: https://platform.claude.com/docs/en/api/rate-limits 2026-11-20
-    """
-    value = headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-        return seconds if 0 <= seconds < float("inf") else None
-    except ValueError:
-        from email.utils import parsedate_to_datetime  # slow to import, and rarely needed
-    try:
-        wait = parsedate_to_datetime(value) - parsedate_to_datetime(headers.get("date", ""))
-    except (TypeError, ValueError):
-        return None
-    return max(wait.total_seconds(), 0.0)
 
 
 def _is_money(told: _Told) -> bool:

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Raw, Struct, ValidationError
+from msgspec import Meta, Raw, Struct
 from msgspec.json import Decoder
 
-from trunkline.codec import BROKEN
+from trunkline.codec import BROKEN, fields_of
 from trunkline.dialects.anthropic.prompt import parse
 from trunkline.errors import InputError
 from trunkline.types import Chat, Need, Wire
@@ -73,8 +73,6 @@ _HINTS = {
     "name": "a string",
 }
 _BOUNDED = HARMLESS | _CHECKS.keys() | {"messages"}
-_FIELDS = Decoder(dict[str, Raw])
-_NULL = Raw(b"null")
 _MESSAGES = Decoder(list[_Message])
 _CONTENT = Decoder(str | list[_Block])
 _BLOCK_NEEDS: dict[str, Need] = {"image": "images", "document": "files"}
@@ -89,15 +87,7 @@ def read(body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Chat:
     Raises:
         InputError: with `param` naming the field that is wrong, and what to write instead.
     """
-    try:
-        if not body.isascii():
-            body.decode()
-        fields = _FIELDS.decode(body)
-    except ValidationError as error:
-        raise InputError(f"the request body must be a JSON object: {error}") from None
-    except BROKEN as error:
-        raise InputError(f"the request body is not valid JSON: {error}") from None
-    fields = {name: raw for name, raw in fields.items() if raw != _NULL}
+    fields = fields_of(body)
     values = {
         name: _check(name, raw, *_CHECKS[name]) for name, raw in fields.items() if name in _CHECKS
     }

@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trunkline.dialects.openai_chat.said import Said, retry_after_s, said
+from trunkline.codec import retry_after_s
+from trunkline.dialects.openai_chat.said import Said, said
 from trunkline.errors import (
     AuthFailed,
     BadAnswer,
@@ -92,12 +93,13 @@ def _named(told: Said, headers: Mapping[str, str]) -> ProviderError:
     message = told.message or f"the provider gave no reason{status}"
     if kind is AuthFailed:
         message = f"the provider did not accept our credential{status}"
+    wait_s = retry_after_s(headers)
     return kind(
         message,
         upstream_status=told.status or None,
         upstream_code=told.code or told.type or None,
         param=told.param,
-        retry_after_s=retry_after_s(told, headers),
+        retry_after_s=told.retry_s if wait_s is None else wait_s,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeVar
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, ValidationError
 from msgspec.json import Decoder
 
-from trunkline.codec import BROKEN
+from trunkline.codec import BROKEN, fields_of
 from trunkline.dialects.openai_chat.prompt import parse
 from trunkline.errors import InputError
 from trunkline.types import Chat, Need, Wire
@@ -123,8 +123,6 @@ _HINTS = HINTS | {
 }
 _ASKED = Decoder(_Asked)
 _BOUNDED = HARMLESS | set(_Asked.__struct_fields__)
-_FIELDS = Decoder(dict[str, Raw])
-_NULL = Raw(b"null")
 _CONTENT = Decoder(str | list[_Part] | None)
 _PART_NEEDS: dict[str, Need] = {
     "image_url": "images",
@@ -180,18 +178,13 @@ def checked(
     Raises:
         InputError: with `param` naming the field that is wrong, and what to write instead.
     """
+    fields = fields_of(body)
     try:
-        if not body.isascii():
-            body.decode()
-        fields = _FIELDS.decode(body)
-        asked = decoder.decode(body)
+        return fields, decoder.decode(body)
     except ValidationError as error:
         raise _refusal(error, hints) from None
-    except BROKEN as error:
+    except BROKEN as error:  # half a character in a text that the fields leave alone
         raise InputError(f"the request body is not valid JSON: {error}") from None
-    if _NULL in fields.values():
-        fields = {name: raw for name, raw in fields.items() if raw != _NULL}
-    return fields, asked
 
 
 def _refusal(error: Exception, hints: Mapping[str, str], within: str = "") -> InputError:

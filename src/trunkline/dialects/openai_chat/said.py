@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import UTC
 from typing import Any, NamedTuple
 
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
-from trunkline.codec import BROKEN
+from trunkline.codec import BROKEN, seconds_in
 from trunkline.observability.redact import scrub
 
 Json = dict[str, Any]
@@ -110,40 +108,9 @@ def _status(error: Json) -> int:
 
 def _told_to_wait(text: str) -> float | None:
     if delay := _DELAY.search(text):
-        return _number(delay[1])
+        return seconds_in(delay[1])
     if told := _TRY.search(text.lower()):
-        wait = _number(told[2])
+        wait = seconds_in(told[2])
         if wait is not None:
             return 60 * int(told[1] or 0) + (wait / 1000 if told[3] == "ms" else wait)
     return None
-
-
-def retry_after_s(told: Said, headers: Mapping[str, str]) -> float | None:
-    """Return the seconds to wait: what a header says, else what the text says.
-
-    A zero says nothing: Azure sends `retry-after-ms: 0` beside `retry-after: 1`. A date is counted
-    from the answer's own `date`, so that no clock is needed.
-    Source: https://www.rfc-editor.org/rfc/rfc9110#field.retry-after 2026-11-20
-    """
-    if ms := _number(headers.get("retry-after-ms", "")):
-        return ms / 1000
-    from email.utils import parsedate_to_datetime  # slow to import, and rarely needed
-
-    value = headers.get("retry-after", "")
-    if seconds := _number(value):
-        return seconds
-    try:
-        then = parsedate_to_datetime(value)
-        now = parsedate_to_datetime(headers.get("date", ""))
-    except ValueError:
-        return told.retry_s
-    then, now = (day if day.tzinfo else day.replace(tzinfo=UTC) for day in (then, now))
-    return max((then - now).total_seconds(), 0.0)
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if 0 <= value < float("inf") else None
