@@ -84,8 +84,8 @@ class Connection(asyncio.Protocol):
         self._connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
-        self.resume_writing()
         self._pipeline.clear()
+        self.resume_writing()
         for request in (self._request, self._arriving):
             if request is not None:
                 request.hang_up()
@@ -123,6 +123,7 @@ class Connection(asyncio.Protocol):
         if self.full is not None:
             self.full.set_result(None)
             self.full = None
+        self._next()
 
     # --- httptools --------------------------------------------------------------------------
 
@@ -157,7 +158,7 @@ class Connection(asyncio.Protocol):
             self._headers,
             keep_alive=parser.get_http_version() == "1.1" and parser.should_keep_alive(),
         )
-        if self._request is None:
+        if self._request is None and self.full is None:
             self._answer(request)
         else:
             self._pipeline.append(request)
@@ -201,10 +202,7 @@ class Connection(asyncio.Protocol):
             return
         self._request = None
         self._since_s = self._loop.time()
-        if self._pipeline:
-            self._answer(self._pipeline.popleft())
-        if not self._pipeline:
-            self._transport.resume_reading()
+        self._next()
 
     # --- for the server -----------------------------------------------------------------------
 
@@ -222,6 +220,13 @@ class Connection(asyncio.Protocol):
         held, self._held = self._held, b""
         if held and not self._transport.is_closing():
             self._transport.write(held)
+
+    def _next(self) -> None:
+        """Answer who waits, once the caller has read what it was sent before."""
+        if self._pipeline and self._request is None and self.full is None:
+            self._answer(self._pipeline.popleft())
+        if not self._pipeline:
+            self._transport.resume_reading()
 
     def _answer(self, request: Request) -> None:
         self._request = request

@@ -281,6 +281,24 @@ async def test_one_after_another() -> None:
         assert not talk.wire.closing
 
 
+async def test_who_does_not_read_is_not_answered_further() -> None:
+    """What was asked in advance waits until what was sent before is read."""
+    paths: list[str] = []
+
+    async def respond(request: Request) -> None:
+        paths.append(request.path)
+        request.answer(200, b"{}")
+
+    talk = Talk(respond)
+    talk.connection.pause_writing()
+    talk.send(b"".join(head("GET", f"/{n}") for n in range(3)))
+    await talk.over()
+    assert (paths, talk.wire.reading) == ([], False)
+    talk.connection.resume_writing()
+    await talk.over()
+    assert (paths, talk.wire.reading) == (["/0", "/1", "/2"], True)
+
+
 async def test_a_refused_body_is_passed_over() -> None:
     """What still comes of it is not taken for the next request."""
     requests, talk = await asked(head("POST", "/", length=200_000), b"GET / " * 25_000)
