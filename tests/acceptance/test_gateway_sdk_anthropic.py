@@ -1,7 +1,6 @@
 """Everything Anthropic's SDK has for messages, unmodified, before each kind of provider."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel
 
 from tests.acceptance.conftest import MakeLine, openai_at
 from tests.gateways import ADMIN_KEY, running
+from tests.sdks import ULM, call, say
 from trunkline import Trunkline
 from trunkline.errors import Overloaded
 from trunkline.gateway import pulse
@@ -20,7 +20,6 @@ from trunkline.testing import (
     Json,
     Sse,
     Status,
-    chat_answer,
     chat_chunk,
     chat_chunks,
     chat_usage,
@@ -31,7 +30,6 @@ from trunkline.testing import (
 HELLO: list[Any] = [{"role": "user", "content": "Hello!"}]
 EACH = pytest.mark.parametrize("model", ["claude-x", "gpt-4o", "demo"])
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-ULM = '{"city": "Ulm", "unit": "c"}'
 CI_KEY = "sk-ci-0123456789abcdef"
 
 
@@ -78,31 +76,6 @@ async def client(url: str) -> AsyncIterator[anthropic.AsyncAnthropic]:
         yield made
 
 
-def say(up: FakeUpstream, model: str, text: str, *, stream: bool) -> list[Any]:
-    """Script an answer of words; return the messages that get it."""
-    if model == "gpt-4o":
-        chunks = Sse(chat_chunks(text, usage=chat_usage(10, 5)))
-        up.script(chunks if stream else Json(chat_answer(text)))
-    elif model != "demo":
-        events = Sse(message_events(text), done=False)
-        up.script(events if stream else Json(message_answer(text)))
-    return [{"role": "user", "content": f"/demo echo {text}"}]
-
-
-def call(up: FakeUpstream, model: str, *, stream: bool) -> list[Any]:
-    """Script a call of `weather`; return the messages that get it."""
-    function = {"name": "weather", "arguments": ULM}
-    made = {"index": 0, "id": "c1", "type": "function", "function": function}
-    if model == "gpt-4o" and stream:
-        up.script(Sse([chat_chunk({"tool_calls": [made]}), chat_chunk({}, finish="tool_calls")]))
-    elif model == "gpt-4o":
-        up.script(Json(chat_answer(None, tool_calls=[made], finish="tool_calls")))
-    elif model != "demo":  # a whole body, which may answer a request for a stream as well
-        block = {"type": "tool_use", "id": "c1", "name": "weather", "input": json.loads(ULM)}
-        up.script(Json(message_answer(content=[block], stop_reason="tool_use")))
-    return [{"role": "user", "content": f"/demo tool weather {ULM}"}]
-
-
 # --- helpers of the SDK ---------------------------------------------------------------------------
 
 
@@ -134,7 +107,7 @@ async def test_tools_through_the_streaming_helper(
     client: anthropic.AsyncAnthropic, up: FakeUpstream, model: str
 ) -> None:
     """A call's input arrives in pieces and whole."""
-    messages = call(up, model, stream=True)
+    messages = call(up, model, "weather", stream=True)
     tools: list[Any] = [{"name": "weather", "input_schema": Weather.model_json_schema()}]
     async with client.messages.stream(
         model=model, max_tokens=50, messages=messages, tools=tools
@@ -164,7 +137,7 @@ async def test_the_tool_runner(
         asked_for.append((city, unit))
         return "20 degrees"
 
-    messages = call(up, model, stream=stream)
+    messages = call(up, model, "weather", stream=stream)
     say(up, model, "It is 20 degrees.", stream=stream)
     runner: Any = client.beta.messages.tool_runner(
         model=model, max_tokens=50, messages=messages, tools=[weather], stream=stream

@@ -1,7 +1,6 @@
 """Everything OpenAI's SDK has for chats, unmodified, before each kind of provider."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from pydantic import BaseModel
 
 from tests.acceptance.conftest import MakeLine, openai_at
 from tests.gateways import ADMIN_KEY, running
+from tests.sdks import ULM, call, say
 from trunkline import Trunkline
 from trunkline.errors import BudgetHeld
 from trunkline.gateway import pulse
@@ -22,18 +22,15 @@ from trunkline.testing import (
     Sse,
     Status,
     chat_answer,
-    chat_chunk,
     chat_chunks,
     chat_usage,
     message_answer,
-    message_events,
 )
 
 HELLO: list[Any] = [{"role": "user", "content": "Hello!"}]
 MODELS = ["gpt-4o", "claude-sonnet-4-5", "demo"]
 EACH = pytest.mark.parametrize("model", MODELS)
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-ULM = '{"city": "Ulm", "unit": "c"}'
 
 
 class Weather(BaseModel):
@@ -72,31 +69,6 @@ async def client(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
         yield made
 
 
-def say(up: FakeUpstream, model: str, text: str, *, stream: bool) -> list[Any]:
-    """Script an answer of words; return the messages that get it."""
-    if model == "gpt-4o":
-        chunks = Sse(chat_chunks(text, usage=chat_usage(10, 5)))
-        up.script(chunks if stream else Json(chat_answer(text)))
-    elif model != "demo":
-        events = Sse(message_events(text), done=False)
-        up.script(events if stream else Json(message_answer(text)))
-    return [{"role": "user", "content": f"/demo echo {text}"}]
-
-
-def call(up: FakeUpstream, model: str, *, stream: bool) -> list[Any]:
-    """Script a call of `Weather`; return the messages that get it."""
-    function = {"name": "Weather", "arguments": ULM}
-    made = {"index": 0, "id": "c1", "type": "function", "function": function}
-    if model == "gpt-4o" and stream:
-        up.script(Sse([chat_chunk({"tool_calls": [made]}), chat_chunk({}, finish="tool_calls")]))
-    elif model == "gpt-4o":
-        up.script(Json(chat_answer(None, tool_calls=[made], finish="tool_calls")))
-    elif model != "demo":  # a whole body, which may answer a request for a stream as well
-        block = {"type": "tool_use", "id": "c1", "name": "Weather", "input": json.loads(ULM)}
-        up.script(Json(message_answer(content=[block], stop_reason="tool_use")))
-    return [{"role": "user", "content": f"/demo tool Weather {ULM}"}]
-
-
 # --- helpers of the SDK ---------------------------------------------------------------------------
 
 
@@ -126,7 +98,7 @@ async def test_tools_through_the_streaming_helper(
     client: openai.AsyncOpenAI, up: FakeUpstream, model: str
 ) -> None:
     """A call's arguments arrive parsed as the tool's own type."""
-    messages = call(up, model, stream=True)
+    messages = call(up, model, "Weather", stream=True)
     tools = [openai.pydantic_function_tool(Weather)]
     async with client.chat.completions.stream(
         model=model, messages=messages, tools=tools
@@ -161,7 +133,7 @@ async def test_sources_and_searches_of_claude(
 @EACH
 async def test_tools_and_back(client: openai.AsyncOpenAI, up: FakeUpstream, model: str) -> None:
     """A call, its result sent back with the SDK's own message, and the answer to that."""
-    messages = call(up, model, stream=False)
+    messages = call(up, model, "Weather", stream=False)
     tools = [openai.pydantic_function_tool(Weather)]
     first = await client.chat.completions.parse(model=model, messages=messages, tools=tools)
     [made] = first.choices[0].message.tool_calls or []
