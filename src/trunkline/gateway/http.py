@@ -153,6 +153,8 @@ class Request:
             raise _too_large(limit_bytes)
         if not self._arrived:
             await self._arrive(limit_bytes)
+        if self.gone:
+            raise Hangup  # nothing is asked for a caller who will not hear the answer
         if self._size > limit_bytes:
             raise _too_large(limit_bytes)
         body = b"".join(self._pieces)
@@ -161,16 +163,14 @@ class Request:
         return body if encoding == "identity" else _decompressed(body, encoding, limit_bytes)
 
     async def _arrive(self, limit_bytes: int) -> None:
-        """Wait for the whole body, or for more than the limit."""
+        """Wait for the whole body, for more than the limit, or for the caller to leave."""
         if self.headers.get("expect", "").lower() == "100-continue":
             self._wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._wanted = True
         self._wire.read_on(wanted=True)
         try:
             async with asyncio.timeout(_BODY_TIMEOUT_S):
-                while not self._arrived and self._size <= limit_bytes:
-                    if self.gone:
-                        raise Hangup
+                while not (self._arrived or self.gone or self._size > limit_bytes):
                     self._waiter = asyncio.get_running_loop().create_future()
                     await self._waiter
         except TimeoutError:

@@ -136,6 +136,21 @@ async def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> Non
         await read(BODY, BODY)
 
 
+async def test_a_caller_that_leaves_at_once() -> None:
+    """Gone before its whole request is looked at: nothing is done for it."""
+    asked: list[bytes] = []
+
+    async def respond(request: Request) -> None:
+        with pytest.raises(Hangup):
+            asked.append(await request.json_body(LIMIT))
+
+    talk = Talk(respond)
+    talk.send(head("POST", "/", length=len(BODY)) + BODY)
+    talk.connection.connection_lost(None)
+    await talk.over()
+    assert asked == []
+
+
 async def test_a_caller_that_leaves() -> None:
     """Before anything, or in the middle."""
     for pieces in ([], [BODY, BODY]):
