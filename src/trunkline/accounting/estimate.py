@@ -38,11 +38,8 @@ class Learned:
         self.tokens = float(_FIRST_GUESS_TOKENS)
 
     def add(self, tokens: int) -> None:
-        """Learn from one answer of `tokens` output tokens; the first is all that is known."""
+        """Learn from one answer of `tokens` output tokens."""
         self.samples += 1
-        if self.samples == 1:
-            self.tokens = float(tokens)
-            return
         share = 0.5 if self.samples < _ENOUGH_SAMPLES else 0.05
         if tokens >= self.tokens:
             self.tokens = min(tokens, self.tokens + max(tokens, 16) * share)
@@ -95,16 +92,17 @@ class Estimates:
     def output_tokens(self, call: Chat, deployment: str) -> int:
         """Estimate the tokens of all the answer's choices.
 
-        Of a deployment that nothing is known of yet, an answer is taken to be as long as it may
-        be, within reason: a burst of first calls must not spend what no one of them was held for.
+        Of a deployment that little is known of yet, an answer is taken to be as long as it may
+        be, within reason: a burst of calls must not spend what no one of them was held for.
         """
         learned = self._learned.get(deployment)
         cap = call.body.max_output_tokens
-        if learned is not None:
-            usual = int(learned.tokens) + 1
-        else:
-            usual = _FIRST_GUESS_TOKENS if cap is None else _MOST_GUESSED_TOKENS
-        return (usual if cap is None else min(cap, usual)) * call.body.choices
+        usual = int(learned.tokens) + 1 if learned is not None else _FIRST_GUESS_TOKENS
+        if cap is not None:
+            if learned is None or learned.samples < _ENOUGH_SAMPLES:
+                usual = max(usual, _MOST_GUESSED_TOKENS)
+            usual = min(cap, usual)
+        return usual * call.body.choices
 
     def learn(self, deployment: str, completion_tokens: int) -> None:
         """Remember how long an answer was."""

@@ -64,6 +64,14 @@ def test_the_first_guess_is_not_huge() -> None:
     assert Estimates().output_tokens(ask(cap=128_000), TARGET.name) == 4_096
 
 
+def test_a_few_short_answers_promise_nothing() -> None:
+    """Until there are twenty, what a request allows is held, so that a burst cannot overspend."""
+    assert taught(1).output_tokens(ask(cap=2_000), TARGET.name) == 2_000
+    assert taught(*[1] * 19).output_tokens(ask(cap=2_000), TARGET.name) == 2_000
+    assert taught(*[1] * 20).output_tokens(ask(cap=2_000), TARGET.name) < 512
+    assert taught(9_000).output_tokens(ask(cap=20_000), TARGET.name) > 4_096
+
+
 def test_the_requests_own_cap_is_never_exceeded() -> None:
     """More than asked for cannot come."""
     assert Estimates().output_tokens(ask(cap=16), TARGET.name) == 16
