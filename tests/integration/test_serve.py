@@ -18,6 +18,7 @@ import pytest
 from tests.serving import COMMAND, Process, body, once, starting
 from trunkline import Trunkline
 from trunkline.gateway import protocol
+from trunkline.gateway import server as serving
 from trunkline.gateway.app import Gateway
 from trunkline.gateway.keys import KeyRing
 from trunkline.gateway.server import Server
@@ -230,43 +231,62 @@ async def test_a_socket_that_wants_to_be_a_websocket(address: tuple[str, int]) -
     assert b"200 OK" in await talk(address, HEAD + upgrade)
 
 
-async def test_a_caller_who_does_not_read(server: Server, address: tuple[str, int]) -> None:
-    """The connection is cut once its answer has waited too long."""
-    content = json.dumps(body("/demo tokens 90000", stream=True)).encode()
+def asking(content: str) -> bytes:
+    """Make the request for a stream of what the demo is told."""
+    data = json.dumps(body(content, stream=True)).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Bearer {'k' * 20}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(data)}\r\n\r\n"
+    )
+    return head.encode() + data
+
+
+@contextlib.asynccontextmanager
+async def not_reading(address: tuple[str, int]) -> AsyncIterator[socket.socket]:
+    """Ask for more than the buffers take, and look away."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(client, address)
-        head = (
-            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
-            f"Authorization: Bearer {'k' * 20}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(content)}\r\n\r\n"
-        )
-        await loop.sock_sendall(client, head.encode() + content)
+        await loop.sock_sendall(client, asking("/demo tokens 90000"))
+        await asyncio.sleep(0.2)
+        yield client
+
+
+async def test_a_caller_who_does_not_read(server: Server, address: tuple[str, int]) -> None:
+    """The connection is cut once its answer has waited too long."""
+    async with not_reading(address) as client:
         async with asyncio.timeout(60):  # until the buffers are full and patience is over
-            await asyncio.sleep(0.2)
             while server.connections:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.05)
         got = b""
         with contextlib.suppress(ConnectionError):
-            while data := await loop.sock_recv(client, 1 << 20):
+            while data := await asyncio.get_running_loop().sock_recv(client, 1 << 20):
                 got += data
     assert b"200 OK" in got
     assert b"[DONE]" not in got
 
 
+async def test_a_caller_who_does_not_read_holds_no_stop_up(
+    server: Server, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told to stop, the gateway cuts the connection although something waits to be read."""
+    monkeypatch.setattr(protocol, "STALLED_S", 60)
+    monkeypatch.setattr(serving, "_CUT_S", 0.2)
+    async with not_reading(address):
+        while not any(connection.full for connection in server.connections):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await server.stop(drain_s=0.1)
+        assert server.connections == set()
+
+
 async def test_an_answer_that_lasts_too_long(server: Server, address: tuple[str, int]) -> None:
     """Told to stop, the gateway waits for it, then cuts it; nobody is left."""
-    content = json.dumps(body("/demo tokens 100\n/demo slow 1", stream=True)).encode()
-    head = (
-        "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
-        f"Authorization: Bearer {'k' * 20}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(content)}\r\n\r\n"
-    )
     reader, writer = await asyncio.open_connection(*address)
     idle, idle_writer = await asyncio.open_connection(*address)
-    writer.write(head.encode() + content)
+    writer.write(asking("/demo tokens 100\n/demo slow 1"))
     await reader.readuntil(b"data: ")
     stopping = asyncio.create_task(server.stop(drain_s=0.3))
     assert await idle.read() == b""

@@ -214,6 +214,10 @@ class Connection(asyncio.Protocol):
         elif not self._request.started:
             self._request.keep_alive = False
 
+    def abort(self) -> None:
+        """Hang up at once, whatever is unwritten."""
+        self._transport.abort()
+
     # --- inside -------------------------------------------------------------------------------
 
     def _flush(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 
 from trunkline.gateway.protocol import Connection, Responder
+from trunkline.transport.sockets import stop_accepting
 
 _BACKLOG = 2048
 _DRAIN_S = 30.0
@@ -35,10 +36,13 @@ class Server:
     async def stop(self, drain_s: float = _DRAIN_S) -> None:
         """Take no new callers and wait for open answers; cut those that last too long."""
         assert self._server is not None
-        self._server.close()
+        await stop_accepting(self._server)
         await self._drained(drain_s)
         for task in tuple(self.tasks):
             task.cancel()
+        await self._drained(_CUT_S)
+        for connection in tuple(self.connections):  # whose caller does not read
+            connection.abort()
         await self._drained(_CUT_S)
 
     async def _drained(self, most_s: float) -> None:

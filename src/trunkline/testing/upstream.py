@@ -29,6 +29,7 @@ from trunkline.testing.bodies import (
     text_answer,
     text_chunks,
 )
+from trunkline.transport.sockets import stop_accepting
 
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
@@ -135,7 +136,7 @@ class FakeUpstream:
         trace: TracebackType | None,
     ) -> None:
         assert self._server is not None
-        self._server.close()
+        await stop_accepting(self._server)
         for connection in tuple(self._open):
             connection.abort()
         await self.wait_idle(closed=True)

@@ -1,4 +1,4 @@
-"""Sockets to providers: names, connecting, TLS; and giving a socket up when its loop cannot."""
+"""Sockets: names, connecting, TLS; and giving them up where the loop would lose one."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ NEXT_ADDRESS_S = 0.25
 Source: https://www.rfc-editor.org/rfc/rfc8305#section-8 (2026-11-20)
 """
 
+_CONNECTING_TURNS = 5
+"""Of the loop, from accepting a socket to `connection_made`, with some to spare."""
 _Infos = list[tuple[Any, Any, int, str, Any]]
 
 
@@ -75,6 +77,19 @@ def _look_at(answer: asyncio.Future[_Infos]) -> None:
     """Keep asyncio from warning of a failure when all who waited for it are gone."""
     if not answer.cancelled():
         answer.exception()
+
+
+async def stop_accepting(server: asyncio.Server) -> None:
+    """Close `server`; whoever it had accepted is connected when this returns.
+
+    asyncio loses the socket of whom it is still connecting while its server closes (3.11).
+    """
+    loop = asyncio.get_running_loop()
+    for listener in server.sockets:
+        loop.remove_reader(listener.fileno())
+    for _ in range(_CONNECTING_TURNS):
+        await asyncio.sleep(0)
+    server.close()
 
 
 def abandon(transport: Any) -> None:

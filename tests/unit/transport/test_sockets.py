@@ -1,6 +1,7 @@
 """Names and addresses: who is asked, how often, and what is tried."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import uvloop
 
 from trunkline.transport import sockets
 from trunkline.transport.address import Address
-from trunkline.transport.sockets import Dialer, abandon
+from trunkline.transport.sockets import Dialer, abandon, stop_accepting
 
 
 class Names:
@@ -152,3 +153,31 @@ async def test_a_socket_is_given_up_without_its_loop() -> None:
         assert sock.fileno() == -1
         abandon(wire.transport)
         abandon(None)
+
+
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+@pytest.mark.parametrize("turns", range(6))
+def test_nobody_is_lost_while_a_server_closes(
+    run: Callable[[Coroutine[Any, Any, None]], None], turns: int
+) -> None:
+    """Who had come before it is connected, in whichever turn of the loop it closes."""
+    wires: list[_Wire] = []
+
+    def make() -> _Wire:
+        wires.append(_Wire())
+        return wires[-1]
+
+    async def close_early() -> None:
+        server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+        caller = socket.create_connection(server.sockets[0].getsockname())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await stop_accepting(server)
+        for wire in wires:
+            wire.transport.abort()  # fails where it is not connected
+        await asyncio.sleep(0)
+        caller.close()
+        assert not server.is_serving()
+
+    run(close_early())
+    gc.collect()  # warns of what was lost
