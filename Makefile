@@ -55,7 +55,7 @@ COMPILE = build/uv/bin/uv --no-config pip compile pyproject.toml --universal --p
 lock: ## resolve pyproject.toml into requirements/*.txt (UPGRADE=1: to the newest)
 	test -x build/uv/bin/uv || $(PYTHON) -m venv build/uv
 	build/uv/bin/python -m pip install --quiet uv==$(UV_VERSION)
-	$(COMPILE) --extra server --group dev -o requirements/dev.txt
+	$(COMPILE) --extra server --extra postgres --extra redis --group dev -o requirements/dev.txt
 	$(COMPILE) --extra server --group build -c requirements/dev.txt -o requirements/run.txt
 
 clean: ## remove what the targets made, the environment too

@@ -10,7 +10,12 @@ from hypothesis import HealthCheck, settings
 from trunkline.interfaces import registered
 from trunkline.observability import redact
 
-pytest_plugins = ["pytester", "tests.acceptance_report", "tests.no_skips"]
+pytest_plugins = [
+    "pytester",
+    "tests.acceptance_report",
+    "tests.no_skips",
+    "tests.server_fixtures",
+]
 
 # How long an example takes says more about the machine than about us.
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from trunkline.types.answer import Usage
-from trunkline.types.record import Begun, Called, Ended
+from trunkline.types.record import PROCESS_DIED, Begun, Called, Ended, Record
 
 
 def begun(call_id: str = "c1", n: int = 1, **fields: object) -> Begun:
@@ -49,4 +51,28 @@ def called(call_id: str = "c1", **fields: object) -> Called:
         prompt_tokens=10,
         completion_tokens=5,
     )
+    return msgspec.structs.replace(plain, **fields)
+
+
+def whole(call_id: str, **fields: Any) -> list[Record]:
+    """Return the three records of a call of one attempt, alike in who pays."""
+    both = {"model": "fast", **fields}
+    return [begun(call_id, **both), ended(call_id), called(call_id, **both)]
+
+
+def died(call_id: str = "c1", n: int = 1) -> Ended:
+    """Return the end that recovery writes."""
+    return Ended(
+        call_id=call_id,
+        n=n,
+        outcome="abandoned",
+        cost_nusd=500,
+        cost_state="estimated",
+        error_code=PROCESS_DIED,
+    )
+
+
+def died_call(call_id: str = "c1", **fields: Any) -> Called:
+    """Return the call that recovery writes."""
+    plain = called(call_id, kind="unknown", outcome="abandoned", error_code=PROCESS_DIED)
     return msgspec.structs.replace(plain, **fields)

@@ -198,5 +198,5 @@ def recorded() -> dict[str, tuple[str, int]]:
     assert (code, err) == (0, "")
     return {
         row["call"]["call_id"]: (row["call"]["outcome"], len(row["attempts"]))
-        for row in json.loads(out)
+        for row in json.loads(out)["data"]
     }

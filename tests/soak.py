@@ -148,7 +148,7 @@ async def main(calls: int) -> None:
     logging.getLogger("trunkline").setLevel(logging.INFO)  # events are rendered, and go nowhere
     async with FakeUpstream(answer) as up:
         line = Trunkline.from_config({"llm_service": settings(up.url)})
-        line._journal._limit_bytes = JOURNAL_FILE_BYTES
+        line._parts.journal._limit_bytes = JOURNAL_FILE_BYTES
         use(line)
         step = calls // SAMPLES
         for done in range(0, calls, step):

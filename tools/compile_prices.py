@@ -29,10 +29,15 @@ TOKENS = {
     "input_audio_mtok": "audio_input_nusd",
     "output_audio_mtok": "audio_output_nusd",
 }
-NOT_OURS = {"web_searches_kcount", "storage_searches_kcount"}
-"""Fees of server-side tools, on top of the tokens; `Usage` counts tokens only."""
+FEES = {"requests_kcount": "request_nusd", "web_searches_kcount": "web_search_nusd"}
+NOT_OURS = {"storage_searches_kcount"}
+"""Fees of tools, on top of the tokens, that `Usage` does not count."""
 OVERLAPS = {"cache_audio_read_mtok", "cache_image_read_mtok"}
 """Cached and of a modality at once, which `Usage` cannot tell; `accounting.price` has the rule."""
+SERVICE_TIERS = {"service_tier", "processing", "speed"}
+"""What variants depend on that `Usage.service_tier` names; others are left out (routes, kinds of
+search)."""
+STANDARD = {"service_tier": "default"}
 
 
 class Compiler:
@@ -48,12 +53,13 @@ class Compiler:
 
     def model(self, provider: str, model: Any) -> dict[str, Any]:
         free = model.id.endswith(":free")
-        dated = model.prices if isinstance(model.prices, list) else [model]
-        prices = [
-            period(getattr(entry, "constraint", None))
-            | {"price": self.price(entry.prices, free=free)}
-            for entry in dated
-        ]
+        prices = []
+        for when, standard, variants in periods(model):
+            price = self.price(standard, free=free)
+            tiers = [[name, self.price(one, free=free)] for name, one in sorted(variants.items())]
+            if price is not None and (known := [tier for tier in tiers if tier[1] is not None]):
+                price["service_tiers"] = known
+            prices.append(when | {"price": price})
         if any(entry["price"] is None for entry in prices):
             self.unstated.append(f"{provider}/{model.id}")
         return {"id": model.id, "match": match([model.match]), "prices": prices}
@@ -65,18 +71,16 @@ class Compiler:
         price at all: that is "not known", except under a name that says it is free.
         """
         named = {key: value for key, value in vars(source).items() if value is not None}
-        units = named.keys() - NOT_OURS - OVERLAPS
+        units = named.keys() - NOT_OURS - OVERLAPS - {"web_searches_kcount"}
+        fees = {FEES[key]: self.nusd(named[key] * 1000) for key in FEES.keys() & named.keys()}
         if not units:
-            return {"input_nusd": 0, "output_nusd": 0} if free else None
-        if "input_mtok" not in units or units - TOKENS.keys() - {"requests_kcount"}:
+            return {"input_nusd": 0, "output_nusd": 0} | fees if free else None
+        if "input_mtok" not in units or units - TOKENS.keys() - FEES.keys():
             return None
-        price: dict[str, Any] = self.rates(named, 0)
-        if "requests_kcount" in named:
-            price["request_nusd"] = self.nusd(named["requests_kcount"] * 1000)
+        price: dict[str, Any] = self.rates(named, 0) | fees
         thresholds = sorted(set(starts(named)))
         if thresholds:
-            fee = {key: price[key] for key in price.keys() & {"request_nusd"}}
-            price["tiers"] = [[start, self.rates(named, start + 1) | fee] for start in thresholds]
+            price["tiers"] = [[start, self.rates(named, start + 1) | fees] for start in thresholds]
         return price
 
     def rates(self, named: dict[str, Any], prompt_tokens: int) -> dict[str, int]:
@@ -104,6 +108,36 @@ class Compiler:
 def starts(named: dict[str, Any]) -> Iterator[int]:
     for key in TOKENS.keys() & named.keys():
         yield from (tier.start for tier in getattr(named[key], "tiers", ()))
+
+
+def periods(model: Any) -> Iterator[tuple[dict[str, str], Any, dict[str, Any]]]:
+    """Yield when prices hold, the standard ones, and those of each service tier.
+
+    A variant says only what is different, perhaps nothing. Where there are any, each day on which
+    a price begins begins a period; before its day a tier has no price here, where the source would
+    charge the standard one.
+    """
+    dated = model.prices if isinstance(model.prices, list) else [model]
+    variants = [
+        variant
+        for variant in model.price_variants or ()
+        if variant.when.keys() <= SERVICE_TIERS and variant.when != STANDARD
+    ]
+    if not variants:
+        for entry in dated:
+            yield period(getattr(entry, "constraint", None)), entry.prices, {}
+        return
+    begins = [period(getattr(one, "constraint", None)) for one in (*dated, *variants)]
+    if any("opens" in one for one in begins):
+        raise SystemExit(f"{model.id}: variants by the hour; teach tools/compile_prices.py first")
+    for day in ["", *sorted({one["since"] for one in begins if one})]:
+        at = datetime.fromisoformat(day or "2000-01-01").replace(tzinfo=UTC)
+        tiers = {
+            "-".join(variant.when.values()): model.get_prices(at, variant.when)
+            for variant in variants
+            if variant.constraint is None or variant.constraint.active(at)
+        }
+        yield {"since": day} if day else {}, model.get_prices(at), tiers
 
 
 def period(constraint: Any) -> dict[str, str]:

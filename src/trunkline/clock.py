@@ -12,6 +12,8 @@ import weakref
 from collections.abc import Callable
 from typing import Protocol
 
+from msgspec import Struct
+
 _COARSE_FROM_S = 2.0
 _TICK_S = 0.25
 
@@ -74,18 +76,15 @@ class SystemClock:
         return self._wheels.setdefault(loop, _Wheel())
 
 
-class _Coarse:
+class _Coarse(Struct, eq=False):
     """A timer on a wheel."""
 
-    __slots__ = ("_slot", "fire")
-
-    def __init__(self, slot: dict[_Coarse, None], fire: Callable[[], None]) -> None:
-        self._slot = slot
-        self.fire = fire
+    slot: dict[_Coarse, None]
+    fire: Callable[[], None]
 
     def cancel(self) -> None:
         """Forget the call."""
-        self._slot.pop(self, None)
+        self.slot.pop(self, None)
 
 
 class _Wheel:

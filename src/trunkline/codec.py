@@ -5,8 +5,10 @@ Dialects never import each other; what they have in common stands here, below th
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC
+from functools import lru_cache
 from typing import Any
 
 from msgspec import DecodeError, Raw, ValidationError
@@ -101,6 +103,12 @@ def mark_of(events: Iterable[Event]) -> int:
         elif not isinstance(event, _QUIET):
             mark |= Mark.SHOWN
     return mark
+
+
+@lru_cache(maxsize=128)
+def field_name(raw: bytes) -> str:
+    """Return the name of a header in lower case; the same few come again and again."""
+    return sys.intern(raw.decode("latin-1").lower())
 
 
 def excerpt(body: bytes) -> str:

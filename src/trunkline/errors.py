@@ -7,6 +7,8 @@ TrunklineError
 │   ├── Unauthorized           no key was shown, or one nobody knows
 │   ├── Forbidden              the key may not do this
 │   ├── UnknownPath            there is nothing at that path
+│   ├── NotFound               there is no key, user, team, ... by that id
+│   ├── Conflict               it does not fit what is there already
 │   ├── WrongMethod            the path does not take that method
 │   ├── BodyTooLarge           the request body is larger than is taken
 │   ├── WrongMediaType         the request body is not JSON, or is encoded in an unknown way
@@ -112,6 +114,14 @@ class Forbidden(InputError, status=403, code="forbidden"):
 
 class UnknownPath(InputError, status=404, code="unknown_path"):
     """There is nothing at that path."""
+
+
+class NotFound(InputError, status=404, code="not_found"):
+    """There is no key, user, team, tenant or budget by that id."""
+
+
+class Conflict(InputError, status=409, code="conflict"):
+    """It does not fit what is there already: a name is taken, or something depends on it."""
 
 
 class WrongMethod(InputError, status=405, code="method_not_allowed"):

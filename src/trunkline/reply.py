@@ -8,7 +8,7 @@ The contract, clause by clause (`tests/unit/test_reply.py` proves each):
 - A stream that ends without a terminal frame is `Truncated`, never success; so is reading on
   after a close (`ReplyClosed`).
 - `aclose()` and cancellation are safe from any task and at any await: the wire is closed first,
-  then the tails run. `abort(error)` ends a reply from outside.
+  then the tails run. `abort(error)` ends a reply from outside, `finish_early(frame)` as complete.
 - A reply dropped without close warns and settles.
 
 Tails are plain functions: with nothing to await, no cancellation can fall between two of them.
@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from types import TracebackType
 from typing import Protocol, Self
 
 from trunkline.errors import ReplyClosed, Truncated, TrunklineError
@@ -77,6 +76,7 @@ class Reply:
     """As the provider reported it, so far; None when it has not."""
     finish: FinishReason | None = None
     finish_raw: str | None = None
+    finished: tuple[int, ...] = ()  # the choices that have a finish reason
     upstream_id: str | None = None
     upstream_model: str | None = None
     shown_frames = 0
@@ -86,6 +86,7 @@ class Reply:
     _reader: asyncio.Task[object] | None = None
     _interrupted = False
     _messages: dict[int, Message] | None = None
+    _last: Frame | None = None  # what `finish_early` left for the reader
 
     def __init__(
         self,
@@ -100,7 +101,7 @@ class Reply:
         """The upstream's response headers, names in lower case."""
         self._source = source
         self._head = list(head)[::-1]
-        self._tails: list[Tail] = []
+        self._tails: list[Tail] = [lambda reply: reply._source.close()]
 
     # --- for layers -------------------------------------------------------------------------
 
@@ -115,6 +116,16 @@ class Reply:
         """End the reply from outside with `error`; whoever is reading it gets the error."""
         self._interrupt("failed", error)
 
+    def finish_early(self, last: Frame) -> None:
+        """End the reply from outside as complete; what is read next is `last`, a terminal frame.
+
+        What was not read yet is dropped. Raises what a tail raises; the reader gets it as well.
+        """
+        if self.outcome is None:
+            self._note(last)
+            self._last = last
+            self._interrupt("complete", None)
+
     # --- for readers ------------------------------------------------------------------------
 
     def __aiter__(self) -> Self:
@@ -122,7 +133,7 @@ class Reply:
 
     async def __anext__(self) -> Frame:
         if self.outcome is not None:
-            raise self._over()
+            return self._over()
         if self._head:
             return self._noted(self._head.pop())
         if self._reader is not None:
@@ -137,7 +148,7 @@ class Reply:
             failure = error
         self._reader = None
         if frame is None or self.outcome is not None:
-            raise self._broken_off(failure, task, cancels)
+            return self._broken_off(failure, task, cancels)
         return self._noted(frame)
 
     def events(self, frame: Frame) -> tuple[Event, ...]:
@@ -179,12 +190,7 @@ class Reply:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, asyncio.CancelledError):
             self._interrupt("cancelled", error)
         await self.aclose()
@@ -219,8 +225,8 @@ class Reply:
 
     def _broken_off(
         self, failure: BaseException | None, task: asyncio.Task[object] | None, cancels: int
-    ) -> BaseException:
-        """End with a read that brought no frame, or one too late; return what it gets.
+    ) -> Frame:
+        """End with a read that brought no frame, or one too late; return or raise what it gets.
 
         The cancel by which `_interrupt` woke the reader is taken back; `cancels` were there before.
         """
@@ -229,21 +235,24 @@ class Reply:
             failure = None if isinstance(failure, asyncio.CancelledError) else failure
         if failure is not None and not isinstance(failure, Exception):
             self._end("cancelled", failure)
-            return failure
+            raise failure
         if self.outcome is not None:
             return self._over()
         if failure is None:
             failure = Truncated("the answer stopped before its end")
             failure.deployment = self.deployment.name
         self._end("failed", failure)
-        return failure
+        raise failure
 
-    def _over(self) -> BaseException:
-        """Return what a read gets after the end."""
+    def _over(self) -> Frame:
+        """Return or raise what a read gets after the end."""
         if self.outcome == "complete":
-            return StopAsyncIteration()
+            last, self._last = self._last, None
+            if last is None:
+                raise StopAsyncIteration
+            return last
         # Never somebody else's CancelledError: the task that reads now was not cancelled.
-        return self.error if isinstance(self.error, Exception) else ReplyClosed(_CLOSED)
+        raise self.error if isinstance(self.error, Exception) else ReplyClosed(_CLOSED)
 
     def _interrupt(self, outcome: Outcome, error: BaseException | None) -> None:
         if self.outcome is not None:
@@ -256,11 +265,13 @@ class Reply:
 
     def _note(self, frame: Frame) -> None:
         for event in frame.told or self.events(frame):
-            if isinstance(event, UsageReport):
+            if type(event) is UsageReport:
                 self.usage = event.usage
-            elif isinstance(event, Finish) and event.choice == 0:
-                self.finish, self.finish_raw = event.reason, event.raw
-            elif isinstance(event, Started):
+            elif type(event) is Finish:
+                self.finished += (event.choice,)
+                if event.choice == 0:
+                    self.finish, self.finish_raw = event.reason, event.raw
+            elif type(event) is Started:
                 self.upstream_id = event.id or self.upstream_id
                 self.upstream_model = event.model or self.upstream_model
 
@@ -271,12 +282,11 @@ class Reply:
         self.outcome, self.error = outcome, error
         if isinstance(error, TrunklineError) and self.call is not None:
             error.call_id = self.call.id
-        steps: list[Tail] = [lambda reply: reply._source.close(), *self._tails]
-        self._tails.clear()
+        tails, self._tails = self._tails, []
         broken: list[BaseException] = []
-        for step in steps:
+        for tail in tails:
             try:
-                step(self)
+                tail(self)
             except BaseException as failure:
                 broken.append(failure)
         if broken:

@@ -14,8 +14,23 @@ from trunkline.cli import main
 from trunkline.testing import FakeUpstream, Json, Status, chat_answer, chat_usage
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = main.list_commands(click.Context(main, **main.context_settings))
-EACH = pytest.mark.parametrize("name", COMMANDS)
+CONTEXT = click.Context(main, **main.context_settings)
+COMMANDS = main.list_commands(CONTEXT)
+
+
+def commands(group: click.Group = main, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield each command that does something, with the words that run it."""
+    for name in group.list_commands(CONTEXT):
+        command = group.get_command(CONTEXT, name)
+        assert command is not None
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield f"{path}{name}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path}{name} ")
+
+
+EVERY = dict(commands())
+EACH = pytest.mark.parametrize("name", EVERY)
 Trunk = Callable[..., Result]
 
 
@@ -49,17 +64,15 @@ def configure(text: str) -> None:
 @EACH
 def test_help_explains_every_option(name: str, trunk: Trunk) -> None:
     """Each option stands there by every name it has, with words; --json is never missing."""
-    command = main.get_command(click.Context(main, **main.context_settings), name)
-    assert command is not None
-    result = trunk(name, "--help")
+    result = trunk(*name.split(), "--help")
     assert result.exit_code == 0
-    options = [param for param in command.params if isinstance(param, click.Option)]
+    options = [param for param in EVERY[name].params if isinstance(param, click.Option)]
     assert "--json" in {spelling for option in options for spelling in option.opts}
     for option in options:
         assert option.help, option
         for spelling in option.opts:
             assert re.search(rf"(?<![\w-]){spelling}(?![\w-])", result.stdout)
-    assert trunk(name, "-h").stdout == result.stdout
+    assert trunk(*name.split(), "-h").stdout == result.stdout
 
 
 def test_readme_lists_the_commands() -> None:
@@ -73,7 +86,7 @@ def test_readme_lists_the_commands() -> None:
 @EACH
 def test_wrong_use_is_told_apart(name: str, trunk: Trunk) -> None:
     """An option that does not exist: exit code 2, words on standard error only."""
-    result = trunk(name, "--frobnicate")
+    result = trunk(*name.split(), "--frobnicate")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--frobnicate" in result.stderr
 
@@ -82,8 +95,9 @@ def test_wrong_use_is_told_apart(name: str, trunk: Trunk) -> None:
 def test_a_broken_configuration_is_an_error_of_every_command(name: str, trunk: Trunk) -> None:
     """Exit code 1 and the file on standard error, also as JSON; `init` writes over the file."""
     configure("  providrs: {}\n")
-    arguments = {"call": ["hi"], "init": ["--force"]}.get(name, [])
-    plain, as_json = trunk(name, *arguments), trunk(name, *arguments, "--json")
+    arguments = ["x" for each in EVERY[name].params if isinstance(each, click.Argument)]
+    line = [*name.split(), *{"call": ["hi"], "init": ["--force"]}.get(name, arguments)]
+    plain, as_json = trunk(*line), trunk(*line, "--json")
     if name == "init":
         assert (plain.exit_code, as_json.exit_code) == (0, 0)
         return

@@ -213,8 +213,10 @@ def test_named_commands_and_options_exist(page: Path) -> None:
     for line in command_lines(page):
         command: click.Command = main
         options, *arguments = [], *shlex.split(line)[1:]
-        if arguments and not arguments[0].startswith("-") and arguments[0] != "COMMAND":
-            found = main.get_command(context, arguments[0])
+        while isinstance(command, click.Group) and arguments:
+            if arguments[0].startswith("-") or arguments[0] == "COMMAND":
+                break
+            found = command.get_command(context, arguments.pop(0))
             assert found is not None, line
             command = found
         options = [option for param in command.get_params(context) for option in param.opts]

@@ -79,6 +79,7 @@ PLACES: dict[str, Place] = {
         "llm_service": {"webhooks": [{"url": "https://h/", "secret": "s" * 16, **f}]}
     },
     "`llm_service.server`": lambda f: {"llm_service": {"server": f}},
+    "`llm_service.storage`": lambda f: {"llm_service": {"storage": f}},
     "`model_list`": lambda f: {**under_entry({}), **f},
     "`model_list[]`": under_entry,
     "`model_list[].litellm_params`": lambda f: under_entry(

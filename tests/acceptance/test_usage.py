@@ -52,6 +52,26 @@ async def test_a_providers_own_word_on_cost_is_taken(up: FakeUpstream, make_line
     assert (row.call.cost_nusd, row.call.cost_state) == (1_230_000, "exact")
 
 
+@pytest.mark.parametrize(
+    ("served", "nusd"), [("default", 15_000), ("flex", 7_500), ("priority", None)]
+)
+async def test_the_served_tier_decides_the_cost(
+    up: FakeUpstream, make_line: MakeLine, served: str, nusd: int | None
+) -> None:
+    """A tier without a known price makes the cost unknown, never that of the standard tier."""
+    price = {"input": 1.0, "output": 1.0, "flex": {"input": 0.5, "output": 0.5}}
+    line = make_line(
+        default_provider="openai",
+        providers={"openai": openai_at(up, models=[{"name": "gpt-4o", "price": price}])},
+    )
+    up.script(Json(chat_answer("ok", usage=chat_usage(10, 5)) | {"service_tier": served}))
+    await call_llm("openai", "gpt-4o", HELLO, {})
+    line.flush()
+    [row] = line.store.calls(1)
+    assert row.call.cost_nusd == nusd
+    assert row.call.cost_state == ("unknown" if nusd is None else "exact")
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_a_budget_stops_the_next_call(
     up: FakeUpstream, make_line: MakeLine, stream: bool

@@ -214,7 +214,7 @@ async def test_a_new_user_is_made_from_the_basic_info(line: Trunkline, up: FakeU
     assert await again.find("u") == user
 
 
-@pytest.mark.acceptance("G12", "G13")
+@pytest.mark.acceptance("G12", "G13", "D05")
 @pytest.mark.parametrize("face", [ask, read])
 async def test_the_ledger_charges_once_and_refuses_at_the_minimum(
     line: Trunkline, up: FakeUpstream, face: Any
@@ -238,6 +238,7 @@ async def test_the_ledger_charges_once_and_refuses_at_the_minimum(
     assert (row.value, row.requests, row.cost_nusd) == ("u", 1, 1_200_000_000)
 
 
+@pytest.mark.acceptance("D05")
 @pytest.mark.parametrize("tokens", [490, 2000])
 async def test_a_hundred_calls_at_once_never_overspend(
     line: Trunkline, up: FakeUpstream, tokens: int
@@ -278,6 +279,7 @@ async def test_longer_answers_than_estimated_overrun(line: Trunkline, up: FakeUp
         await ask(users)
 
 
+@pytest.mark.acceptance("D05")
 async def test_the_clock_resets_an_allowance(up: FakeUpstream, make_line: MakeLine) -> None:
     """No job runs: the first call of the new period finds it whole."""
     config = make_line(providers={"openai": openai_at(up, models=[MODEL])}).config
@@ -302,6 +304,7 @@ async def test_an_allowance_survives_a_restart(up: FakeUpstream, make_line: Make
             await users.add_usage("u", 3.0)
 
 
+@pytest.mark.acceptance("D05")
 @pytest.mark.parametrize("cost", [-1.0, -1e-9, float("nan"), float("-inf"), True])
 async def test_no_cost_gives_money_back(line: Trunkline, cost: float) -> None:
     """A cost that is negative or not a number is refused and changes nothing."""

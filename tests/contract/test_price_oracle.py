@@ -9,16 +9,21 @@ import gzip
 import json
 import os
 from collections import Counter
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import genai_prices
 import pytest
 from genai_prices.data import providers as source_providers
+from msgspec.structs import replace
 
 from trunkline.accounting.price import cost
+from trunkline.catalog import rows
 from trunkline.catalog.prices import lookup
+from trunkline.dialects.anthropic.usage import usage_of as anthropic_usage
+from trunkline.dialects.openai_chat.usage import usage_of as chat_usage
 from trunkline.types import Usage
 
 RECORDINGS = Path(__file__).parents[2] / os.environ.get(
@@ -50,6 +55,7 @@ FIELDS = {
     "reasoning_tokens": "output_reasoning_tokens",
     "audio_input_tokens": "input_audio_tokens",
     "audio_output_tokens": "output_audio_tokens",
+    "web_search_requests": "web_searches",
 }
 
 
@@ -57,9 +63,29 @@ class Case(NamedTuple):
     """One usage, one provider that it could be from, and the cost that was recorded."""
 
     provider: str
+    flavor: str
     model: str
+    wire: dict[str, Any]
     usage: dict[str, int]
     nusd: int
+
+
+READ_OTHERWISE: dict[str, Callable[[Case], bool]] = {
+    "a compaction is billed and stands in `iterations` alone": lambda case: (
+        "compaction" in {one["type"] for one in case.wire.get("iterations") or ()}
+    ),
+    "the source does not know `num_cached_tokens`": lambda case: (
+        case.wire.get("num_cached_tokens", 0) > 0
+    ),
+    "thoughts that are in the total only": lambda case: (
+        case.provider == "google"
+        and case.flavor == "chat"
+        and case.wire["total_tokens"] > case.wire["prompt_tokens"] + case.wire["completion_tokens"]
+    ),
+}
+"""Why we read another usage from a body than the source; decision 0016 says it at length."""
+CHAT_ROWS = {"xai": "x-ai", "gemini": "google", "moonshot": "moonshotai"}
+"""Our rows that speak `openai_chat` -> the source's names, where they differ."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +95,14 @@ def cases() -> list[Case]:
     if not path.exists():
         pytest.skip(f"no {path.name} in {RECORDINGS}: set TRUNKLINE_RECORDINGS to its folder")
     return [
-        Case(row["provider_id"], record["model"], extracted["usage"], nano(row))
+        Case(
+            row["provider_id"],
+            row["api_flavor"],
+            record["model"],
+            record["body"].get("usage") or {},
+            extracted["usage"],
+            nano(row),
+        )
         for record in json.loads(gzip.decompress(path.read_bytes()))
         for extracted in record["extracted"]
         for row in extracted["extractors"]
@@ -78,15 +111,21 @@ def cases() -> list[Case]:
 
 
 def nano(row: dict[str, str]) -> int:
-    """Return a recorded price in nano-USD, rounded half even; fees of tools are left out."""
-    return round((Decimal(row["input_price"]) + Decimal(row["output_price"])) * 10**9)
+    """Return a recorded price in nano-USD, rounded half even; it includes fees of searches."""
+    tokens = Decimal(row["input_price"]) + Decimal(row["output_price"])
+    return round(Decimal(row.get("total_price", tokens)) * 10**9)
 
 
-def our_cost(case: Case, at: datetime.datetime) -> int | None:
+def our_usage(case: Case) -> Usage:
+    """Take the source's normalised usage for ours."""
+    counts: dict[str, Any] = {our: case.usage.get(theirs, 0) for our, theirs in FIELDS.items()}
+    return Usage(**counts)
+
+
+def our_cost(case: Case, at: datetime.datetime, tier: str = "") -> int | None:
     """Price the normalised usage our way."""
-    usage = Usage(**{ours: case.usage.get(theirs, 0) for ours, theirs in FIELDS.items()})
     price = lookup(case.provider, case.model, int(at.timestamp()) * 1_000_000_000)
-    return cost(usage, price).nusd
+    return cost(replace(our_usage(case), service_tier=tier), price).nusd
 
 
 def compare(
@@ -127,9 +166,7 @@ def test_the_source_itself(cases: list[Case], at: datetime.datetime) -> None:
         assert model is not None
         usage = genai_prices.Usage(**case.usage)
         price = model.calc_price(usage, seller, genai_request_timestamp=at)
-        found.append(
-            (case, our_cost(case, at), round((price.input_price + price.output_price) * 10**9))
-        )
+        found.append((case, our_cost(case, at), round(price.total_price * 10**9)))
     counts = compare(found, CACHED_AUDIO)
     print(f"the source itself at {at:%Y-%m-%d}: {dict(counts)}")
     assert counts["equal"] > 3_400
@@ -142,3 +179,75 @@ def test_ambiguous_cached_audio_is_never_cheaper(cases: list[Case]) -> None:
             ours = our_cost(case, RECORDED)
             assert ours is not None
             assert ours >= case.nusd
+
+
+def decoded(case: Case) -> Usage | None:
+    """Read the wire body with the dialect in which we would ask; None = there is none yet.
+
+    What the provider itself says it charged is left out: it would hide what we make of the counts.
+    """
+    row = {CHAT_ROWS.get(name, name): row for name, row in rows().items()}.get(case.provider)
+    if row is None or case.flavor not in {"default", "chat"}:
+        return None
+    if row.dialect == "anthropic" and "input_tokens" in case.wire:
+        usage = anthropic_usage(case.wire)
+    elif row.dialect == "openai_chat" and "prompt_tokens" in case.wire:
+        usage = chat_usage(case.wire, row.quirks)
+    else:
+        return None
+    return replace(usage, reported_cost_nusd=None)
+
+
+def test_from_the_wire_to_the_cost(cases: list[Case]) -> None:
+    """A body that a provider of ours sends is decoded to the same usage, and costs the same.
+
+    Where it does not, the body is of a kind that `READ_OTHERWISE` explains, or the price is.
+    """
+    counts: Counter[str] = Counter()
+    priced_otherwise = UNKNOWN | SINCE_CHANGED
+    for case in cases:
+        if (usage := decoded(case)) is None:
+            continue
+        why = next((why for why, holds in READ_OTHERWISE.items() if holds(case)), "")
+        assert (usage == our_usage(case)) is not bool(why), (case, usage)
+        if not why and (case.provider, case.model) not in priced_otherwise:
+            price = lookup(case.provider, case.model, int(RECORDED.timestamp()) * 1_000_000_000)
+            assert cost(usage, price).nusd == case.nusd, (case, usage)
+        counts[why or "same"] += 1
+    print(f"from the wire: {dict(counts)}")
+    assert counts["same"] > 580
+    assert counts.keys() == {"same", *READ_OTHERWISE}
+
+
+@pytest.mark.parametrize("tier", ["batch", "flex", "priority", "fast"])
+def test_service_tiers_cost_what_the_source_says(cases: list[Case], tier: str) -> None:
+    """Each usage costs in each tier what the source computes, where it has a price for the tier.
+
+    Where it has none, it charges the standard price without a word, and we say unknown.
+    """
+    sellers = {provider.id: provider for provider in source_providers}
+    counts: Counter[str] = Counter()
+    for case in cases:
+        seller = sellers[case.provider]
+        model = seller.find_model(case.model, all_providers=source_providers)
+        assert model is not None
+        contexts = [
+            variant.when
+            for variant in (model.price_variants or ())
+            if model in seller.models
+            if [*variant.when.values()] == [tier]
+            and (variant.constraint is None or variant.constraint.active(PEAK))
+        ]
+        ours = our_cost(case, PEAK, tier)
+        if not contexts:
+            assert ours is None, case
+            counts["unknown"] += 1
+        elif (case.provider, case.model) not in UNKNOWN | CACHED_AUDIO:
+            usage = genai_prices.Usage(**case.usage)
+            price = model.calc_price(
+                usage, seller, genai_request_timestamp=PEAK, price_context=contexts[0]
+            )
+            assert ours == round(price.total_price * 10**9), case
+            counts["equal"] += 1
+    print(f"{tier}: {dict(counts)}")
+    assert counts["equal"] > 10

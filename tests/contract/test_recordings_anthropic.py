@@ -232,6 +232,7 @@ def usage_differences(usage: Usage | None, wire: Json) -> Iterator[str]:
         cache_write_1h_tokens=split.get("ephemeral_1h_input_tokens") or 0,
         reasoning_tokens=details.get("thinking_tokens") or 0,
         reported_cost_nusd=round(wire["cost"] * 1e9) if "cost" in wire else None,
+        web_search_requests=(wire.get("server_tool_use") or {}).get("web_search_requests", 0),
     )
     if usage != expected:
         yield f"usage {usage} is not {expected}"
@@ -476,6 +477,9 @@ def test_usage_agrees_with_genai_prices() -> None:
             assert got.completion_tokens == want.get("output_tokens", 0), wire
             assert got.cache_read_tokens == want.get("cache_read_tokens", 0), wire
             assert got.cache_write_tokens == want.get("cache_write_tokens", 0), wire
+            assert got.cache_write_1h_tokens == want.get("cache_write_1h_tokens", 0), wire
+            assert got.reasoning_tokens == want.get("output_reasoning_tokens", 0), wire
+            assert got.web_search_requests == want.get("web_searches", 0), wire
             checked += 1
     print(f"{checked} usage bodies of the oracle")
     assert checked >= 224

@@ -456,6 +456,9 @@ def test_usage_agrees_with_genai_prices() -> None:
             cached = wire.get("num_cached_tokens") or want.get("cache_read_tokens", 0)
             assert got.cache_read_tokens == cached
             assert got.cache_write_tokens == want.get("cache_write_tokens", 0)
+            assert got.audio_input_tokens == want.get("input_audio_tokens", 0)
+            assert got.audio_output_tokens == want.get("output_audio_tokens", 0)
+            assert got.web_search_requests == want.get("web_searches", 0)
             checked += 1
     assert checked >= 400
 

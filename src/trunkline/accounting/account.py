@@ -1,4 +1,4 @@
-"""One budget's account: what is settled and held in its present period, and who pays into it.
+"""One budget: its rule, who pays into it, and what it says to those it refuses.
 
 Pure arithmetic without a lock; the ledger holds one around every use.
 """
@@ -10,62 +10,73 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 
+from msgspec.structs import replace
+
+from trunkline.accounting.period import Window, window
 from trunkline.accounting.price import format_usd
+from trunkline.accounting.purse import Purse
 from trunkline.config import BudgetRule
 from trunkline.errors import BudgetExhausted, BudgetHeld, PriceUnknown
 from trunkline.types import Call, Deployment, Quote
 
 _HELD_RETRY_S = 1.0
-_FOR_EVER_NS = 2**63
-
-Settled = Callable[[str, int], int]
-"""(scope, since_ns) -> nano-USD settled there since: what the records say after a restart."""
 
 Alert = Callable[[BudgetRule, int, int], None]
 """Told (rule, nano-USD settled, nano-USD of the mark) when a budget passes one of `alert_at`."""
 
 
-def period_ns(period: str, now_ns: int) -> tuple[int, int]:
-    """Return start and end of the UTC day, ISO week or month around `now_ns`, or of all time."""
-    if period == "total":
-        return 0, _FOR_EVER_NS
-    now = datetime.datetime.fromtimestamp(now_ns // 1_000_000_000, tz=datetime.UTC)
-    start = now.replace(hour=0, minute=0, second=0)
-    end = start + datetime.timedelta(days=1)
-    if period == "week":
-        start -= datetime.timedelta(days=start.weekday())
-        end = start + datetime.timedelta(days=7)
-    elif period == "month":
-        start = start.replace(day=1)
-        end = (start + datetime.timedelta(days=31)).replace(day=1)
-    return int(start.timestamp()) * 1_000_000_000, int(end.timestamp()) * 1_000_000_000
-
-
 class Account:
-    """One budget: what is settled, held and overrun in the present period, in nano-USD."""
+    """One budget, and the purse of the present bucket."""
 
-    def __init__(self, rule: BudgetRule, settled: Settled, alert: Alert) -> None:
-        self._settled = settled
-        self._alert = alert
+    def __init__(self, rule: BudgetRule, name: str = "") -> None:
+        """`name` tells budgets of the same scope and period apart."""
+        self.period = ":".join(
+            filter(
+                None,
+                (
+                    rule.period,
+                    "rolling" if rule.rolling else rule.timezone.replace("UTC", ""),
+                    name,
+                ),
+            )
+        )
+        self.overrun_nusd = 0
+        """By how much single attempts of this process cost more than their hold."""
+        self.retired = False
+        """Whether it has no rule any more."""
+        self.rule = rule
         self.forget()
         self.follow(rule)
 
     def follow(self, rule: BudgetRule) -> None:
-        """Take a rule of the same scope and period; marks already passed are not told again."""
+        """Take a rule of the same scope and period."""
+        if rule.amount_nusd < self.rule.amount_nusd or self.retired:
+            self.purse.return_free()
+        if self.retired:
+            self.retired = self.purse.open = self.purse.fresh = False
         self.rule = rule
         shares = {*rule.alert_at, *((1.0,) if rule.mode == "soft" else ())}
-        self._marks = sorted(int(rule.amount_nusd * Decimal(str(share))) for share in shares)
-        self._passed = bisect_right(self._marks, self.settled_nusd)
+        self.marks = sorted(int(rule.amount_nusd * Decimal(str(share))) for share in shares)
+
+    def retire(self) -> None:
+        """Refuse nothing and tell nobody, but count: whatever is ingested counts, too."""
+        self.retired = self.purse.open = True
+        self.rule = replace(self.rule, mode="soft", unknown_price="allow")
+        self.marks = []
 
     def forget(self) -> None:
-        """Begin afresh: the next `roll` asks what is settled."""
-        self.settled_nusd = 0
-        self.held_nusd = 0
-        self.overrun_nusd = 0
-        """By how much single attempts cost more than their hold."""
-        self._start_ns = 0
-        self._end_ns = 0
-        self._passed = 0
+        """Begin afresh: the next `roll` makes a new purse."""
+        self.purse = Purse(self, Window(0, 0, 0, None), 0)
+
+    @property
+    def settled_nusd(self) -> int:
+        """What has been spent in the present window, as far as this process has heard."""
+        return self.purse.others_nusd + self.purse.spent_nusd
+
+    @property
+    def held_nusd(self) -> int:
+        """What calls of this process hold."""
+        return self.purse.held_nusd
 
     @property
     def left_nusd(self) -> int:
@@ -74,20 +85,26 @@ class Account:
 
     @property
     def resets(self) -> str:
-        """When the present period ends, as the end of a sentence about the budget."""
-        if self._end_ns == _FOR_EVER_NS:
+        """When there is new money, as the end of a sentence about the budget."""
+        resets_ns = self.purse.window.resets_ns
+        if resets_ns is None:
             return "never resets"
-        end = datetime.datetime.fromtimestamp(self._end_ns // 1_000_000_000, tz=datetime.UTC)
-        return f"resets at {end:%Y-%m-%d %H:%M} UTC"
+        at = datetime.datetime.fromtimestamp(resets_ns // 1_000_000_000, tz=datetime.UTC)
+        return f"resets at {at:%Y-%m-%d %H:%M} UTC"
 
-    def roll(self, now_ns: int) -> None:
-        """Begin a new period when the clock says so; what is held stays held."""
-        if not self._start_ns <= now_ns < self._end_ns:
-            start_ns, end_ns = period_ns(self.rule.period, now_ns)
-            self.settled_nusd = self._settled(self.rule.scope, start_ns)
-            self.overrun_nusd = 0
-            self._start_ns, self._end_ns = start_ns, end_ns
-            self._passed = bisect_right(self._marks, self.settled_nusd)
+    def roll(self, now_ns: int) -> Purse:
+        """Return the purse of now; a new one when the clock says so.
+
+        What is held in an old one stays held there.
+        """
+        purse = self.purse
+        if not purse.window.bucket_ns <= now_ns < purse.window.end_ns:
+            rule = self.rule
+            purse.scarce = True
+            present = window(rule.period, now_ns, timezone=rule.timezone, rolling=rule.rolling)
+            purse = self.purse = Purse(self, present, now_ns)
+            purse.open = self.retired  # nothing needs to be asked
+        return purse
 
     def amount(self, quote: Quote) -> int:
         """Return what to hold for `quote`: its proof in strict mode, else its estimate.
@@ -104,49 +121,39 @@ class Account:
                     "the provider keeps, no options that are not known here"
                 )
             return quote.proven_nusd
-        if quote.estimate_nusd is None and rule.unknown_price == "refuse":
+        if rule.unknown_price == "refuse" and (quote.estimate_nusd is None or not quote.priced):
             raise PriceUnknown(
-                f"the budget on {rule.scope} refuses deployments without a price; give the model "
-                "a price in the configuration, or set unknown_price: flag"
+                f"the budget on {rule.scope} refuses what has no known price; give the model (and "
+                "the service_tier that was asked for) a price in the configuration, or set "
+                "unknown_price: flag"
             )
         return quote.estimate_nusd or 0
 
-    def admit(self, amount_nusd: int) -> None:
-        """Check that `amount_nusd` fits beside what is settled and held.
+    def refuse(self, amount_nusd: int, spent_nusd: int) -> BudgetExhausted | BudgetHeld:
+        """Return the error for a call of `amount_nusd`, with so much spent over all processes.
 
-        Raises:
-            BudgetExhausted: it does not fit into what is not yet spent.
-            BudgetHeld: it would fit if the calls under way cost less than they hold.
+        Money that calls under way merely hold may come back; money that is spent does not.
         """
         rule = self.rule
         limit = rule.amount_nusd
-        if rule.mode == "soft":
-            return
-        spent = self.settled_nusd
-        if spent >= limit or spent + amount_nusd > limit:
-            state = "is used up" if spent >= limit else "has too little left for this call"
-            raise BudgetExhausted(
+        if spent_nusd >= limit or spent_nusd + amount_nusd > limit:
+            state = "is used up" if spent_nusd >= limit else "has too little left for this call"
+            return BudgetExhausted(
                 f"the {rule.period} budget on {rule.scope} {state}: "
-                f"{format_usd(spent)} of {format_usd(limit)} USD spent, "
+                f"{format_usd(spent_nusd)} of {format_usd(limit)} USD spent, "
                 f"this call may need {format_usd(amount_nusd)}; a smaller max_tokens needs less. "
                 f"The budget {self.resets}"
             )
-        if spent + self.held_nusd + amount_nusd > limit:
-            raise BudgetHeld(
-                f"what is left of the {rule.period} budget on {rule.scope} is held by calls "
-                "under way; try again soon",
-                retry_after_s=_HELD_RETRY_S,
-            )
+        return BudgetHeld(
+            f"what is left of the {rule.period} budget on {rule.scope} is held by calls "
+            "under way; try again soon",
+            retry_after_s=_HELD_RETRY_S,
+        )
 
-    def settle(self, amount_nusd: int, spent_nusd: int) -> None:
-        """Turn a hold into what was spent; tell of each alert mark the first time it is passed."""
-        self.held_nusd -= amount_nusd
-        self.settled_nusd += spent_nusd
-        if spent_nusd > amount_nusd:
-            self.overrun_nusd += spent_nusd - amount_nusd
-        while self._passed < len(self._marks) and self.settled_nusd >= self._marks[self._passed]:
-            self._alert(self.rule, self.settled_nusd, self._marks[self._passed])
-            self._passed += 1
+    def passed(self) -> list[int]:
+        """Return the alert marks that are passed and have not been told in this bucket."""
+        place = bisect_right(self.marks, self.settled_nusd)
+        return [mark for mark in self.marks[:place] if mark > self.purse.marked_nusd]
 
 
 class Accounts:

@@ -7,8 +7,13 @@ is absent or far above what this deployment usually writes, a learned high quant
 
 from __future__ import annotations
 
-from trunkline.accounting.price import Bound
-from trunkline.types import Audio, Chat, Deployment, File, Image, Need, Quote
+from typing import Any
+
+from msgspec.json import decode
+
+from trunkline.accounting.price import Bound, in_service_tier
+from trunkline.types import Audio, Chat, Deployment, File, Image, Need, Price, Prompt, Quote
+from trunkline.types.answer import served_tier
 
 _BYTES_PER_TOKEN = 3
 """English JSON has about four; three leaves room for code and other scripts."""
@@ -26,6 +31,36 @@ _MOST_GUESSED_TOKENS = 4096
 _QUANTILE = 0.95
 _MOST_LEARNED = 4096
 _ENOUGH_SAMPLES = 20
+_TIER_OPTIONS = ("service_tier", "speed")
+_STANDARD_ONLY = ("default", "standard_only")
+_RAISED = "priority"
+"""What providers may choose of their own accord, where the account there is set up so.
+Source: https://developers.openai.com/api/docs/guides/fast-mode (2026-11-20)
+Source: https://platform.claude.com/docs/en/api/service-tiers (2026-11-20)"""
+
+
+def asked_tier(call: Chat, deployment: Deployment) -> str:
+    """Return the tier, as `Usage.service_tier`, at which to charge an answer that did not say.
+
+    It is the one that the call names, if it has a price: what nobody told is not made unknown,
+    or whoever leaves early would pay nothing.
+    """
+    tier, price = _named(_asked(call, deployment)), deployment.price
+    return "" if price is None or in_service_tier(price, tier) is None else tier
+
+
+def _named(asked: list[Any]) -> str:
+    return "-".join(filter(None, map(served_tier, asked)))
+
+
+def _asked(call: Chat, deployment: Deployment) -> list[Any]:
+    """Return what a call says about its service tier in words that `deployment` is sent."""
+    body = call.body
+    if isinstance(body, Prompt):
+        return [body.extra[name] for name in _TIER_OPTIONS if name in body.extra]
+    if body.dialect.partition("_")[0] != deployment.dialect.partition("_")[0]:
+        return []  # options of another family of dialects are dropped
+    return [decode(body.fields[name]) for name in _TIER_OPTIONS if name in body.fields]
 
 
 class Learned:
@@ -54,26 +89,47 @@ class Estimates:
         self.proving = proving
         """Whether quotes carry a proven bound: some budget is strict."""
         self._learned: dict[str, Learned] = {}
-        self._bounds: dict[str, Bound] = {}
+        self._bounds: dict[tuple[str, str], Bound] = {}
 
     def quote(self, call: Chat, deployment: Deployment) -> Quote:
-        """Return the estimate and, where there is one, the proven bound for one attempt."""
+        """Return the estimate and, where there is one, the proven bound for one attempt.
+
+        Both cover the standard service tier beside the one that is asked for: a provider may serve
+        less than it was asked. Where the choice is left to it, it may be `priority`: likely when
+        the request says `auto`, possible unless it insists on the standard one. A tier without a
+        known price has the estimate of the standard one, so that no call goes up without a hold.
+        """
         price, body = deployment.price, call.body
         input_tokens = self.prompt_tokens(call)
         if price is None:
             return Quote(None, None)
-        bound = self._bounds.get(deployment.name)
+        asked = _asked(call, deployment)
+        tier, priced = _named(asked), True
+        if tier:
+            priced = in_service_tier(price, tier) is not None
+            likely = possible = tier if priced else ""
+        else:
+            likely = _RAISED if "auto" in asked else ""
+            possible = "" if any(word in _STANDARD_ONLY for word in asked) else _RAISED
+        bound = self._bound(deployment, price, likely)
+        estimate = bound.nusd(input_tokens, self.output_tokens(call, deployment.name))
+        proven, cap = None, body.max_output_tokens
+        provable = self.proving and priced and body.bounded and not body.needs & _MEDIA
+        if provable and cap is not None:
+            # A token is at least one byte of the encoded request.
+            added_tokens = _ADDED_FOR_TOOLS if body.needs & _EXPLAINED else _ADDED_TOKENS
+            bound = self._bound(deployment, price, possible)
+            proven = bound.nusd(body.size_bytes + added_tokens, cap * body.choices)
+        return Quote(estimate, proven, priced)
+
+    def _bound(self, deployment: Deployment, price: Price, tier: str) -> Bound:
+        """Return the bound for the standard service tier and `tier`."""
+        bound = self._bounds.get((deployment.name, tier))
         if bound is None or bound.price is not price:
             if len(self._bounds) >= _MOST_LEARNED:
                 self._bounds.clear()
-            bound = self._bounds[deployment.name] = Bound(price)
-        estimate = bound.nusd(input_tokens, self.output_tokens(call, deployment.name))
-        proven, cap = None, body.max_output_tokens
-        if self.proving and cap is not None and body.bounded and not body.needs & _MEDIA:
-            # A token is at least one byte of the encoded request.
-            added_tokens = _ADDED_FOR_TOOLS if body.needs & _EXPLAINED else _ADDED_TOKENS
-            proven = bound.nusd(body.size_bytes + added_tokens, cap * body.choices)
-        return Quote(estimate, proven)
+            bound = self._bounds[deployment.name, tier] = Bound(price, tier)
+        return bound
 
     def prompt_tokens(self, call: Chat) -> int:
         """Estimate the prompt's tokens from its bytes, those of pictures and the like apart.

@@ -1,33 +1,29 @@
-"""The in-process ledger: hold before, settle after, on every scope that applies, all or none.
+"""The ledger of a process: hold before, settle after, on every scope that applies, all or none.
 
-An `Account` is one budget in its present period. A `Tab` belongs to one call and asks the accounts
-of its scopes. Nothing here awaits between checking and holding, so no other call of this loop can
-slip in between; a lock keeps other threads out.
+An `Account` is one budget, a `Tab` belongs to one call and asks the accounts of its scopes. Holds
+are taken from what this process was granted (`leases`), without I/O and without an await between
+check and hold, so no other call of this loop can slip in between; a lock keeps other threads out.
+Only when that is too little the shared account is asked, in a thread of the ledger's own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 
-from trunkline.accounting.account import Account, Accounts, Alert, Settled
+from trunkline.accounting.account import Account, Accounts, Alert
+from trunkline.accounting.in_process import InProcessLeases
+from trunkline.accounting.purses import Purses, Shared
+from trunkline.accounting.tab import Amounts, Held, LedgerTab
 from trunkline.clock import Clock
 from trunkline.config import BudgetRule
-from trunkline.types import Call, Cost, Deployment, Hold, Quote
+from trunkline.errors import BudgetExhausted, BudgetHeld, RecordError
+from trunkline.types import Call, Cost, Deployment, Quote
 
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
-
-
-class Held:
-    """What one attempt holds, account by account."""
-
-    __slots__ = ("accounts", "nusd")
-
-    def __init__(self, nusd: int | None, accounts: list[tuple[Account, int]]) -> None:
-        self.nusd = nusd
-        self.accounts = accounts
 
 
 class Ledger:
@@ -37,152 +33,240 @@ class Ledger:
         self,
         rules: Iterable[BudgetRule],
         clock: Clock,
-        settled: Settled = lambda scope, ns: 0,
+        shared: Shared | None = None,
         alert: Alert = lambda rule, settled, mark: None,
     ) -> None:
         self._clock = clock
-        self._settled = settled
-        self._alert = alert
-        self._lock = threading.RLock()  # a dropped reply may be settled in the middle of a hold
+        self._purses = Purses(shared or Shared(InProcessLeases(), lambda: "this process"), alert)
         self._accounts = Accounts(())
+        self._ruled: tuple[Account, ...] = ()
+        """Of those the ones that have a rule."""
         self._granted: dict[str | None, Account] = {}
         """By user; these come at run time, and a reload leaves them alone."""
+        self._hands: ThreadPoolExecutor | None = None
+        self._latest_ns = 0
         self.reload(rules)
         _ledgers.add(self)
+
+    # --- rules --------------------------------------------------------------------------------
 
     def reload(self, rules: Iterable[BudgetRule]) -> None:
         """Take other rules; one with the scope and period of an old one keeps its account.
 
-        A new account begins by asking what is settled, where an attempt under way counts with its
-        hold, as after a restart. An account without a rule refuses nothing any more; what is held
-        on it is still settled there.
+        A new account does not count attempts under way. An account without a rule refuses nothing
+        any more; what is held on it is still settled there.
         """
-        with self._lock:
-            kept: dict[tuple[str, str], list[Account]] = {}
-            for account in self._accounts.every():
-                kept.setdefault((account.rule.scope, account.rule.period), []).append(account)
-            accounts = []
+        with self._purses.lock:
+            kept = {(each.rule.scope, each.period): each for each in self._accounts.every()}
+            accounts: dict[tuple[str, str], Account] = {}
             for rule in rules:
-                if same := kept.get((rule.scope, rule.period)):
-                    account = same.pop(0)
-                    account.follow(rule)
-                else:
-                    account = Account(rule, self._settled, self._alert)
-                accounts.append(account)
-            self._accounts = Accounts(accounts)
+                account = Account(rule)
+                number = 1
+                while (rule.scope, account.period) in accounts:
+                    number += 1
+                    account = Account(rule, str(number))
+                key = rule.scope, account.period
+                accounts[key] = kept.pop(key, account)
+                self._follow(accounts[key], rule)
+            self._ruled = tuple(accounts.values())
+            retired = [account for account in kept.values() if account.purse.open]
+            for account in retired:
+                account.retire()
+            self._accounts = Accounts([*self._ruled, *retired])
 
     def grant(self, user_id: str, rule: BudgetRule) -> None:
         """Put a budget on a user at run time; one who has one already keeps it as it is.
 
-        It begins with what is settled, as after a reload. Attempts that the user begins while that
-        is being asked, with no budget yet, are not in it.
+        Asks the shared account, so it is nothing for an event loop.
         """
-        account = Account(rule, self._settled, self._alert)
-        account.roll(self._clock.now_ns())  # may read the records: no call waits for that
-        with self._lock:
+        account = Account(rule, "allowance")  # the configuration may have one like it
+        self.open_account(account)
+        with self._purses.lock:
             self._granted.setdefault(user_id, account)
 
     def amend(self, user_id: str, rule: BudgetRule) -> None:
         """Change a granted budget to a rule of the same period; what is spent and held stays."""
-        with self._lock:
-            self._granted[user_id].follow(rule)
+        with self._purses.lock:
+            self._follow(self._granted[user_id], rule)
 
     def granted(self, user_id: str) -> Account | None:
         """Return the account of a granted budget, rolled to the present period."""
         account = self._granted.get(user_id)
         if account is not None:
-            with self._lock:
+            with self._purses.lock:
                 account.roll(self._clock.now_ns())
         return account
+
+    def accounts(self) -> tuple[Account, ...]:
+        """Every account that has a rule, rolled to the present period."""
+        now_ns = self._clock.now_ns()
+        with self._purses.lock:
+            every = (*self._ruled, *self._granted.values())
+            for account in every:
+                account.roll(now_ns)
+        return every
+
+    def open_account(self, account: Account) -> None:
+        """Learn what has been spent of a budget, by whomever; nothing for an event loop.
+
+        Raises:
+            RecordError: the shared account cannot be asked.
+        """
+        with self._purses.lock:
+            purse = account.roll(self._clock.now_ns())
+        if not purse.open:
+            self._purses.ask([(purse, 0)], forced=True)
+
+    # --- holds --------------------------------------------------------------------------------
 
     def open(self, call: Call) -> LedgerTab:
         """Return the tab of `call`."""
         return LedgerTab(self, call)
 
-    def accounts(self) -> tuple[Account, ...]:
-        """Every account, rolled to the present period."""
-        now_ns = self._clock.now_ns()
-        with self._lock:
-            every = self._every()
-            for account in every:
-                account.roll(now_ns)
-        return every
+    async def hold(self, call: Call, deployment: Deployment, quote: Quote) -> Held:
+        """Hold on all accounts that an attempt of `call` at `deployment` charges, or on none.
+
+        Raises:
+            BudgetExhausted, BudgetHeld, PriceUnknown: see `Tab.begin`.
+            RecordError: the shared accounts cannot be asked, and a budget fails closed.
+        """
+        held, short = self._try(call, deployment, quote)
+        return held if not short else await self._slowly(self._hold_slowly, call, deployment, quote)
+
+    async def hold_more(self, amounts: Amounts) -> Amounts | None:
+        """Hold so much more on all of these purses; None = refused, nothing is held."""
+        with self._purses.lock:
+            short = self._take(amounts)
+        if short:
+            try:
+                await self._slowly(self._take_slowly, amounts)
+            except (BudgetExhausted, BudgetHeld, RecordError):
+                return None
+        return amounts
+
+    def hold_spent(self, call: Call, deployment: Deployment, quote: Quote) -> Held:
+        """Hold what is spent already, whether there is room for it or not."""
+        held, _ = self._try(call, deployment, quote, spent=True)
+        return held
+
+    def settle(self, amounts: Amounts, cost: Cost) -> None:
+        """Turn a hold into what the attempt cost; an unknown cost leaves no money settled."""
+        if not amounts:
+            return
+        spent_nusd = cost.nusd or 0
+        with self._purses.lock:
+            for purse, amount_nusd in amounts:
+                purse.held_nusd -= amount_nusd
+                purse.spent_nusd += spent_nusd
+                if not purse.moved:
+                    self._purses.watch(purse)
+                if spent_nusd > amount_nusd:
+                    purse.account.overrun_nusd += spent_nusd - amount_nusd
+
+    def _try(
+        self, call: Call, deployment: Deployment, quote: Quote, *, spent: bool = False
+    ) -> tuple[Held, Amounts]:
+        """Hold where every purse has enough; else return what is short, and hold nothing."""
+        with self._purses.lock:
+            # Within the lock, so that no purse is younger than a hold on it.
+            now_ns = self._clock.now_ns()
+            paying = self._accounts.paying(call, deployment)
+            if self._granted and (own := self._granted.get(call.principal.user_id)):
+                paying += (own,)
+            amounts = [(account.roll(now_ns), account.amount(quote)) for account in paying]
+            short = self._take(amounts, spent=spent)
+            if now_ns < self._latest_ns:  # the clock was put back
+                now_ns = max([now_ns, *(purse.since_ns for purse, _ in amounts)])
+            else:
+                self._latest_ns = now_ns
+        return Held(_most(quote, amounts), amounts, now_ns), short
+
+    def _take(self, amounts: Amounts, *, spent: bool = False) -> Amounts:
+        """Hold `amounts` where every purse has enough; else return what is short."""
+        # With nothing left, not even what costs nothing is let through.
+        short = [
+            (purse, nusd or 1)
+            for purse, nusd in amounts
+            if purse.granted_nusd - purse.held_nusd - purse.spent_nusd < (nusd or 1)
+            and purse.short_of(nusd or 1)
+        ]
+        if spent or not short:
+            for purse, nusd in amounts:
+                purse.held_nusd += nusd
+                if not purse.moved:
+                    self._purses.watch(purse)
+        return short
+
+    # --- in a thread --------------------------------------------------------------------------
+
+    async def _slowly(self, work: Callable[..., Held], *args: object) -> Held:
+        asked = self._executor().submit(work, *args)
+        try:
+            return await asyncio.wrap_future(asked)
+        except BaseException:
+            asked.add_done_callback(self._let_go)
+            raise
+
+    def _hold_slowly(self, call: Call, deployment: Deployment, quote: Quote) -> Held:
+        while True:  # what was granted may be taken by others; each time somebody got on
+            held, short = self._try(call, deployment, quote)
+            if not short:
+                return held
+            self._purses.ask(short)
+
+    def _take_slowly(self, amounts: Amounts) -> Held:
+        while True:
+            with self._purses.lock:
+                short = self._take(amounts)
+            if not short:
+                return Held(None, amounts, 0)
+            self._purses.ask(short)
+
+    # --- housekeeping: see `Purses`, whose methods ask the shared accounts ---------------------
+
+    def tend(self) -> None:
+        """Give back what is idle, and the like; to be called some 200 ms after a hold or an end."""
+        self._purses.tend()
+
+    def close(self) -> None:
+        """Give back all that is free; the ledger can be used again."""
+        self._purses.close()
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _follow(self, account: Account, rule: BudgetRule) -> None:
+        account.follow(rule)
+        if account.purse.owed_nusd:
+            self._purses.watch(account.purse)
+            self._purses.wake()
+
+    def _let_go(self, asked: Future[Held]) -> None:
+        """Give back what was held for somebody who did not wait for it."""
+        if not asked.cancelled() and asked.exception() is None:
+            self.settle(asked.result().amounts, Cost(0))
+            self._purses.wake()  # nothing of it reaches the journal, which would do so
+
+    def _executor(self) -> ThreadPoolExecutor:
+        if self._hands is None:
+            self._hands = ThreadPoolExecutor(1, thread_name_prefix="trunkline-ledger")
+        return self._hands
 
     def _leave_parent(self) -> None:
-        """Forget, in a forked child, what the parent's calls hold; the records say the rest."""
-        self._lock = threading.RLock()
+        """Forget, in a forked child, what the parent was granted: the child asks for its own."""
+        self._purses.forget()
+        self._hands = None
         for account in self._every():
             account.forget()
 
     def _every(self) -> tuple[Account, ...]:
         return (*self._accounts.every(), *self._granted.values())
 
-    def hold(
-        self, call: Call, deployment: Deployment, quote: Quote, *, spent: bool = False
-    ) -> list[tuple[Account, int]]:
-        """Hold on all accounts that an attempt of `call` at `deployment` charges, or on none.
 
-        What is `spent` already is held whether there is room for it or not.
-        """
-        now_ns = self._clock.now_ns()
-        amounts = []
-        with self._lock:
-            paying = self._accounts.paying(call, deployment)
-            if own := self._granted.get(call.principal.user_id):
-                paying += (own,)
-            for account in paying:
-                account.roll(now_ns)
-                amount_nusd = account.amount(quote)
-                if not spent:
-                    account.admit(amount_nusd)
-                amounts.append((account, amount_nusd))
-            for account, amount_nusd in amounts:
-                account.held_nusd += amount_nusd
-        return amounts
-
-    def settle(self, held: Held, cost: Cost) -> None:
-        """Turn a hold into what the attempt cost; an unknown cost leaves no money settled."""
-        if not held.accounts:
-            return
-        spent_nusd = cost.nusd or 0
-        with self._lock:
-            for account, amount_nusd in held.accounts:
-                account.settle(amount_nusd, spent_nusd)
-
-
-class LedgerTab:
-    """What one call holds; satisfies `trunkline.types.Tab`."""
-
-    __slots__ = ("_call", "_ledger", "_open")
-
-    def __init__(self, ledger: Ledger, call: Call) -> None:
-        self._ledger = ledger
-        self._call = call
-        self._open: list[Held] = []
-
-    async def begin(self, deployment: Deployment, quote: Quote) -> Held:
-        """Hold money for one attempt; see `Tab.begin`."""
-        accounts = self._ledger.hold(self._call, deployment, quote)
-        nusd = quote.estimate_nusd
-        if nusd is not None and quote.proven_nusd is not None:
-            # Recovery charges the most that any account holds.
-            nusd = max([nusd, *(amount_nusd for _, amount_nusd in accounts)])
-        held = Held(nusd, accounts)
-        self._open.append(held)
-        return held
-
-    def end(self, hold: Hold, cost: Cost) -> None:
-        """Settle one attempt; a second time does nothing."""
-        for held in self._open:
-            if held is hold:
-                self._open.remove(held)
-                self._ledger.settle(held, cost)
-                return
-
-    def close(self) -> None:
-        """Give back what is still held; nothing was sent for it."""
-        while self._open:
-            self._ledger.settle(self._open.pop(), Cost(0))
+def _most(quote: Quote, amounts: Amounts) -> int | None:
+    """Return what recovery charges: the most that any account holds."""
+    if quote.estimate_nusd is None or quote.proven_nusd is None:
+        return quote.estimate_nusd
+    return max([quote.estimate_nusd, *[amount_nusd for _, amount_nusd in amounts]])
 
 
 def _after_fork_in_child() -> None:

@@ -25,24 +25,45 @@ _BYTES_PER_TOKEN = 4
 def cost(usage: Usage, price: Price | None, *, estimated: bool = False) -> Cost:
     """Return what `usage` costs at `price`; no price gives an unknown cost, never 0.
 
-    What the provider itself reports counts for more than a listed price, and less than one the
-    user configured. `estimated` says that the usage itself is a guess.
+    A service tier or a search without a price makes the cost unknown as well. What the provider
+    itself reports counts for more than a listed price, and less than one the user configured.
+    `estimated` says that the usage itself is a guess.
     """
-    if usage.reported_cost_nusd is not None and not (price and price.configured):
-        return Cost(usage.reported_cost_nusd, "estimated" if estimated else "exact")
-    if price is None:
+    nusd = usage.reported_cost_nusd
+    if price is not None and (nusd is None or price.configured):
+        listed = _listed(usage, price)
+        nusd = nusd if listed is None else listed
+    if nusd is None:
         return Cost(None, "unknown")
+    return Cost(nusd, "estimated" if estimated else "exact")
+
+
+def in_service_tier(price: Price, name: str) -> Price | None:
+    """Return what counts when the service tier `name` was served; None = not known."""
+    if not name:
+        return price
+    return next((other for tier, other in price.service_tiers if tier == name), None)
+
+
+def _listed(usage: Usage, price: Price) -> int | None:
+    """Return what `usage` costs in nano-USD; None = `price` does not say."""
+    rates = in_service_tier(price, usage.service_tier)
+    if rates is None:
+        return None
     prompt_tokens = usage.prompt_tokens
-    rates = price
-    for threshold, tier in price.tiers:
+    for threshold, tier in rates.tiers:
         if prompt_tokens <= threshold:
             break
         rates = tier
     total = rates.request_nusd + _input(usage, rates) + _output(usage, rates)
+    if usage.web_search_requests > 0:
+        if rates.web_search_nusd is None:
+            return None
+        total += usage.web_search_requests * rates.web_search_nusd
     nusd, rest = divmod(total, _MILLION)
     if rest * 2 > _MILLION or (rest * 2 == _MILLION and nusd & 1):
         nusd += 1
-    return Cost(nusd, "estimated" if estimated else "exact")
+    return nusd
 
 
 def _input(usage: Usage, rates: Price) -> int:
@@ -79,14 +100,23 @@ def _side(tokens: int, plain_nusd: int, classes: tuple[tuple[int, int | None], .
 
 
 class Bound:
-    """The most a call can cost at one price: every token at its side's dearest class."""
+    """The most a call can cost at one price: every token at its side's dearest class.
+
+    It holds for the standard service tier and those named, as far as they have a price, and for
+    answers without searches.
+    """
 
     __slots__ = ("_tiers", "price")
 
-    def __init__(self, price: Price) -> None:
+    def __init__(self, price: Price, *service_tiers: str) -> None:
         self.price = price
-        tiers = ((-1, price), *price.tiers)
-        self._tiers = [(threshold, *_dearest(rates)) for threshold, rates in tiers]
+        served = [in_service_tier(price, name) for name in ("", *service_tiers)]
+        self._tiers = [
+            (threshold, *_dearest(rates))
+            for one in served
+            if one is not None
+            for threshold, rates in ((-1, one), *one.tiers)
+        ]
 
     def nusd(self, input_tokens: int, output_tokens: int) -> int:
         """Return the bound, in the dearest tier that `input_tokens` can reach; rounded up."""

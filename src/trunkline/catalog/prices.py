@@ -1,10 +1,10 @@
 """What providers charge, read from `prices.json`, which `tools/compile_prices.py` makes.
 
 Only what is known is stated: a model that the data does not name, or prices by something `Usage`
-does not count (pictures, minutes, pages), has no price here, which is not a price of 0. These are
-standard rates: fees of server-side tools (web search) come on top, and other service tiers (batch,
-flex, priority) differ. Some prices change on a date or with the hour, so ask again for each call:
-asking again costs about a microsecond.
+does not count (pictures, minutes, pages), has no price here, which is not a price of 0; nor has a
+service tier (batch, flex, priority) that the data does not price for this seller. Fees of tools
+other than web search come on top. Some prices change on a date or with the hour, so ask again for
+each call: asking again costs about a microsecond.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import re
 import time
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from trunkline.types import Price
 
@@ -112,15 +114,18 @@ def lookup(provider: str, model: str, at_ns: int | None = None) -> Price | None:
 
 @lru_cache(maxsize=4096)
 def _periods(provider: str, model: str) -> tuple[_Period, ...]:
-    """Return every price that `model` has had; bounded, since callers choose the names."""
+    """Return every price that `model` has had; bounded, since callers choose the names.
+
+    Of another seller's model only the standard price is known to be the same here.
+    """
     found = _find(provider, model)
     if found is None:
         return ()
-    snapshot = _data().snapshot
+    changes: dict[str, Any] = {"snapshot": _data().snapshot}
+    if not any(found is own for own in _sellers(_DATA_NAMES.get(provider, provider))[0].models):
+        changes["service_tiers"] = ()
     return tuple(
-        msgspec.structs.replace(
-            period, price=period.price and msgspec.structs.replace(period.price, snapshot=snapshot)
-        )
+        replace(period, price=period.price and replace(period.price, **changes))
         for period in found.prices
     )
 

@@ -9,15 +9,23 @@ from importlib import import_module
 import click
 
 _COMMANDS = {
+    "budgets": ("admin", "budgets", "Say who may spend how much, and see what is left."),
     "call": ("talk", "call", "Ask one question and print the answer."),
     "calls": ("gateway", "calls", "List the latest calls, or show one."),
     "chat": ("talk", "chat", "Talk with a model, turn by turn."),
     "check": ("setup", "check", "Check the configuration; --probe tries the providers."),
+    "db": ("db", "db", "Check, upgrade or back up the database."),
+    "hooks": ("hooks", "hooks", "Show usage events that hooks never took; have them told again."),
     "init": ("setup", "init", "Write a configuration from what is found here."),
+    "keys": ("admin", "keys", "Make, change and revoke the keys of the gateway."),
+    "ledger": ("ledger", "ledger", "Show what budgets have spent and hold, and who holds it."),
     "models": ("look", "models", "List the models and groups that can be asked."),
     "serve": ("gateway", "serve", "Run the gateway."),
     "status": ("look", "status", "Tell which providers can be reached."),
-    "usage": ("look", "usage", "Sum up tokens, requests and cost."),
+    "teams": ("admin", "teams", "Keep the teams that keys and users belong to."),
+    "tenants": ("admin", "tenants", "Keep the tenants that pay."),
+    "usage": ("usage", "usage", "Sum up tokens, requests and cost; find out costs."),
+    "users": ("admin", "users", "Keep the users that pay, and their allowances."),
 }
 
 

@@ -35,6 +35,8 @@ def fails_cleanly(command: Callable[..., Any]) -> Callable[..., Any]:
         except TrunklineError as error:
             click.echo(error_text(error, as_json=bool(kwargs.get("as_json"))), err=True)
             raise SystemExit(1) from None
+        except UnicodeEncodeError:
+            raise click.UsageError("an argument is not text in UTF-8") from None
         except KeyboardInterrupt:
             raise SystemExit(_INTERRUPTED) from None
         except BrokenPipeError:  # the reader of our output left

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
-from typing import Any
+import re
+from typing import Any, cast, get_args
 
 import click
 import msgspec
@@ -17,7 +17,11 @@ from trunkline.cli.frame import (
     print_json,
     print_table,
 )
+from trunkline.cli.moments import maybe_ns, moment
+from trunkline.gateway.admin.asked import page
 from trunkline.storage.rows import CallFilter, CallRow
+from trunkline.types.call import Outcome
+from trunkline.types.record import Called
 
 
 @click.command()
@@ -52,26 +56,67 @@ def serve(config: str | None, as_json: bool, **said: Any) -> None:
 @click.option("--user", help="Only calls this user pays.")
 @click.option("--key", help="Only calls this key pays.")
 @click.option("--tenant", help="Only calls this tenant pays.")
+@click.option("--model", help="Only calls that asked for this name.")
+@click.option("--tag", help="Only calls with this tag.")
+@click.option("--status", type=click.Choice(get_args(Outcome)), help="Only calls that ended so.")
+@click.option("--since", help="From a time ago (24h, 7d), a date (2026-11-01, UTC) or time on.")
+@click.option("--until", help="Up to a time ago, a date or a time.")
+@click.option("--cursor", help="What comes after the page that gave this cursor.")
 @config_option
 @json_option
 @fails_cleanly
-def calls(call_id: str | None, limit: int, config: str | None, as_json: bool, **who: Any) -> None:
+def calls(
+    call_id: str | None, limit: int, config: str | None, as_json: bool, **asked: str | None
+) -> None:
     """List the latest calls, or show the attempts of one, CALL_ID."""
+    where = _filter(call_id, asked)
     line = open_line(config)
     line.flush()
-    where = CallFilter(
-        call_id=call_id, user_id=who["user"], key_id=who["key"], tenant_id=who["tenant"]
-    )
-    rows = line.store.calls(limit, where)
-    if as_json:
-        print_json([row.to_dict() for row in rows])
-    elif call_id is not None:
-        _show(call_id, rows)
+    rows = line.store.calls(limit + 1, where)
+    cursor = _cursor(rows[limit - 1].call) if len(rows) > limit else None
+    rows = rows[:limit]
+    if call_id is not None:
+        _show(call_id, rows, as_json=as_json)
+    elif as_json:
+        print_json(page([row.to_dict() for row in rows], cursor))
     elif rows:
         head = ("time", "call", "model", "deployment", "status", "tokens", "cost_usd", "ms")
         print_table(head, [_cells(row) for row in rows])
+        if cursor is not None:
+            click.echo(f"there are more: --cursor {cursor}", err=True)
     else:
         click.echo("no calls")
+
+
+def _filter(call_id: str | None, asked: dict[str, str | None]) -> CallFilter:
+    return CallFilter(
+        call_id=call_id,
+        user_id=asked["user"],
+        key_id=asked["key"],
+        tenant_id=asked["tenant"],
+        model=asked["model"],
+        tag=asked["tag"],
+        outcome=cast(Outcome | None, asked["status"]),
+        after=_after(asked["cursor"]),
+        since_ns=maybe_ns(asked["since"], "--since"),
+        until_ns=maybe_ns(asked["until"], "--until"),
+    )
+
+
+def _cursor(call: Called) -> str:
+    return f"{call.started_ns}.{call.call_id}"
+
+
+def _after(cursor: str | None) -> tuple[int, str] | None:
+    if cursor is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,19})\.(.+)", cursor)
+    if found is None or int(found[1]) >= 2**63:
+        raise click.BadParameter(
+            f"{cursor[:40]!r} is no cursor; write the one that the page before gave",
+            param_hint="--cursor",
+        )
+    return int(found[1]), found[2]
 
 
 def _as_json(text: str) -> str:
@@ -80,9 +125,8 @@ def _as_json(text: str) -> str:
 
 def _cells(row: CallRow) -> tuple[object, ...]:
     call = row.call
-    at = datetime.datetime.fromtimestamp(call.started_ns / 1e9, tz=datetime.UTC)
     return (
-        f"{at:%Y-%m-%d %H:%M:%S}",
+        moment(call.started_ns),
         call.call_id,
         call.model,
         call.deployment,
@@ -93,10 +137,13 @@ def _cells(row: CallRow) -> tuple[object, ...]:
     )
 
 
-def _show(call_id: str, rows: list[CallRow]) -> None:
+def _show(call_id: str, rows: list[CallRow], *, as_json: bool) -> None:
     if not rows:
         click.echo(f"no call has the id {call_id}", err=True)
         raise SystemExit(1)
+    if as_json:
+        print_json(rows[0].to_dict())
+        return
     head = ("n", "deployment", "outcome", "error", "tokens", "cost_usd", "state", "ms")
     print_table(
         head,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from msgspec.structs import asdict
 
-from trunkline.accounting.ledger import Held
 from trunkline.client.stack import State
 from trunkline.layers.trace import CallIds
 from trunkline.types import (
@@ -34,14 +33,14 @@ def charge(state: State, who: Principal, cost_nusd: int) -> None:
     payer = asdict(who)
     call = Chat(model=name, principal=who, body=Prompt(messages=()), id=_ids.new(now_ns))
     spent = Quote(cost_nusd, cost_nusd)
-    held = Held(cost_nusd, state.ledger.hold(call, _OUTSIDE, spent, spent=True))
+    held = state.ledger.hold_spent(call, _OUTSIDE, spent)
     cost = Cost(0)
     try:
         state.book.append(
             Begun(
                 call_id=call.id,
                 n=1,
-                started_ns=now_ns,
+                started_ns=held.at_ns,
                 deployment=name,
                 model=name,
                 hold_nusd=cost_nusd,
@@ -51,7 +50,7 @@ def charge(state: State, who: Principal, cost_nusd: int) -> None:
         )
         cost = Cost(cost_nusd)
     finally:
-        state.ledger.settle(held, cost)
+        state.ledger.settle(held.amounts, cost)
     # From here on it is charged, if need be by recovery, so nothing may be reported as failed.
     state.book.append(
         Ended(call_id=call.id, n=1, outcome="complete", cost_nusd=cost_nusd, cost_state="exact"),

@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import cast
 
-from trunkline.config.model import BudgetRule, Mode, Period, UnknownPrice
+from trunkline.config.model import BudgetRule, Mode, Period, UnknownPrice, WhenStoreDown
 from trunkline.config.node import Node, near
 
-_KEYS = ("scope", "amount", "period", "mode", "unknown_price", "alert_at")
-_LATER_KEYS = ("when_store_down", "timezone", "rolling")
+_KEYS = (
+    "scope", "amount", "period", "timezone", "rolling", "mode", "unknown_price", "when_store_down",
+    "alert_at",
+)  # fmt: skip
 _KINDS = ("key", "user", "team", "tenant", "tag", "run", "provider", "deployment")
 
 
-def native(node: Node, providers: Collection[str]) -> BudgetRule:
-    """Take one entry of `budgets:`."""
-    return _rule(node, node.mapping(_KEYS, _LATER_KEYS), providers)
+def native(node: Node, providers: Collection[str], amount: str = "amount") -> BudgetRule:
+    """Take one entry of `budgets:`; `amount` is what its amount is called there."""
+    fields = node.mapping([amount if key == "amount" else key for key in _KEYS])
+    return _rule(
+        node, {"amount" if key == amount else key: fields[key] for key in fields}, providers
+    )
 
 
 def of_key(node: Node, scope: str, providers: Collection[str]) -> BudgetRule:
     """Take the budget that stands with a key; its scope is that key."""
-    fields = node.mapping([key for key in _KEYS if key != "scope"], _LATER_KEYS)
+    fields = node.mapping([key for key in _KEYS if key != "scope"])
     return _rule(node, {**fields, "scope": node.child("scope", scope)}, providers)
 
 
@@ -31,14 +36,21 @@ def _rule(node: Node, fields: Mapping[str, Node], providers: Collection[str]) ->
                 f"{key} is missing; write for example "
                 "{scope: tenant:acme, amount: 100.00, period: month}"
             )
+    period = cast(Period, fields["period"].choice(("day", "week", "month", "total")))
+    rolling = "rolling" in fields and fields["rolling"].flag()
+    if rolling and period == "total":
+        raise fields["rolling"].fault("a total has no period; remove it, or write another period")
     return BudgetRule(
         scope=_scope(fields["scope"], providers),
         amount_nusd=fields["amount"].nano_usd(),
-        period=cast(Period, fields["period"].choice(("day", "week", "month", "total"))),
+        period=period,
+        timezone=_zone(fields["timezone"]) if "timezone" in fields else "UTC",
+        rolling=rolling,
         mode=cast(Mode, _word(fields, "mode", ("hard", "strict", "soft"))),
         unknown_price=cast(
             UnknownPrice, _word(fields, "unknown_price", ("flag", "refuse", "allow"))
         ),
+        when_store_down=cast(WhenStoreDown, _word(fields, "when_store_down", ("closed", "open"))),
         alert_at=tuple(map(_share, fields["alert_at"].items())) if "alert_at" in fields else (),
     )
 
@@ -65,6 +77,26 @@ def _scope(node: Node, providers: Collection[str]) -> str:
             f"configured are {', '.join(providers)}"
         )
     return scope
+
+
+def _zone(node: Node) -> str:
+    """Read the name of a time zone that is known here; UTC always is."""
+    name = node.text()
+    if name == "UTC":
+        return name
+    from zoneinfo import ZoneInfo, available_timezones
+
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # not found, no name, a folder
+        known = sorted(available_timezones())
+        raise node.fault(
+            f"{near(name, known)}write the name of a time zone, for example Europe/Berlin or UTC"
+            if known
+            else "there is no time zone data here; install tzdata, of the system or of Python, "
+            "or write UTC"
+        ) from None
+    return name
 
 
 def _share(node: Node) -> float:

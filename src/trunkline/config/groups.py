@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from trunkline.config import prices
 from trunkline.config.model import Group, Provider, Strategy
 from trunkline.config.node import Node, near
 from trunkline.errors import ConfigError
@@ -14,7 +16,7 @@ from trunkline.types import Deployment
 
 _KEYS = ("deployments", "fallbacks", "retries", "strategy")
 _LATER_KEYS = ("midstream", "hedge")
-_DEPLOYMENT_KEYS = ("model", "priority", "weight", "retries")
+_DEPLOYMENT_KEYS = ("model", "priority", "weight", "retries", "price")
 STRATEGIES: dict[str, Strategy] = {
     "priority": "priority",
     "latency": "latency",
@@ -91,11 +93,13 @@ def _ranked(item: Node, known: Known, retries: int | None) -> tuple[int, Deploym
     if "model" not in fields:
         raise item.fault("write its model, as in {model: openai/gpt-4o}")
     priority = fields["priority"].whole(0) if "priority" in fields else 0
-    changes: dict[str, int] = {} if retries is None else {"retries": retries}
+    changes: dict[str, Any] = {} if retries is None else {"retries": retries}
     if "retries" in fields:
         changes["retries"] = fields["retries"].whole(0)
     if "weight" in fields:
         changes["weight"] = fields["weight"].whole(0)
+    if "price" in fields:
+        changes["price"] = prices.read(fields["price"])
     row = _deployment(fields["model"], known)
     return priority, None if row is None else replace(row, **changes)
 

@@ -11,12 +11,16 @@ from msgspec.structs import replace
 
 from trunkline.types import Deployment, Limits, Price, Secret
 
-FREE = Price(input_nusd=0, output_nusd=0, snapshot="local")
+SERVICE_TIERS = ("batch", "fast", "flex", "priority", "scale", "ultrafast")
+"""Service tiers that may have a price of their own."""
+_FREE = Price(input_nusd=0, output_nusd=0, web_search_nusd=0, snapshot="local")
+FREE = replace(_FREE, service_tiers=tuple((name, _FREE) for name in SERVICE_TIERS))
 
 Strategy = Literal["priority", "latency"]
 Period = Literal["day", "week", "month", "total"]
 Mode = Literal["strict", "hard", "soft"]
 UnknownPrice = Literal["refuse", "flag", "allow"]
+WhenStoreDown = Literal["closed", "open"]
 
 
 class Provider(Struct, frozen=True, kw_only=True):
@@ -100,8 +104,14 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
     deployment."""
     amount_nusd: int
     period: Period
+    timezone: str = "UTC"
+    """Whose midnight begins a period; of no account for `total`, and where it is rolling."""
+    rolling: bool = False
+    """True = the last 24 hours, 7 days or 30 days; never with `total`."""
     mode: Mode = "hard"
     unknown_price: UnknownPrice = "flag"
+    when_store_down: WhenStoreDown = "closed"
+    """Whether calls are let in, `open`, or refused while nobody can say what has been spent."""
     alert_at: tuple[float, ...] = ()
     """Shares of the amount, 0 to 1, at which to tell somebody."""
 
@@ -138,6 +148,15 @@ class Server(Struct, frozen=True, kw_only=True):
     """Processes that answer calls, all on one port."""
 
 
+class Storage(Struct, frozen=True, kw_only=True):
+    """Where records are kept, and for how long."""
+
+    database_url: Secret | None = None
+    """PostgreSQL; None = a file in the data folder."""
+    keep_days: int | None = None
+    """For how many days calls are kept one by one; None = for ever. Sums are always kept."""
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """Everything that was configured, checked: what it names exists."""
 
@@ -157,6 +176,7 @@ class Config(Struct, frozen=True, kw_only=True):
     keys: tuple[Key, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
     server: Server = Server()
+    storage: Storage = Storage()
     data_dir: Path
     warnings: tuple[str, ...] = ()
     """What the caller should say aloud, one line each."""

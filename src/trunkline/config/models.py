@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from trunkline.config import prices
 from trunkline.config.node import Node
 from trunkline.types import Price
-
-_PRICES = {
-    "input": "input_nusd",
-    "output": "output_nusd",
-    "cache_read": "cache_read_nusd",
-    "cache_write": "cache_write_nusd",
-    "cache_write_1h": "cache_write_1h_nusd",
-    "audio_input": "audio_input_nusd",
-    "audio_output": "audio_output_nusd",
-}
 
 
 def read(node: Node | None) -> tuple[tuple[str, ...], dict[str, Price]]:
     """Read `models:`: the names in order, and the prices that stand beside them."""
     names: list[str] = []
-    prices: dict[str, Price] = {}
+    priced: dict[str, Price] = {}
     for item in node.items() if node else ():
         if isinstance(item.value, str):
             name = item.text()
@@ -31,18 +20,8 @@ def read(node: Node | None) -> tuple[tuple[str, ...], dict[str, Price]]:
                 raise item.fault("write the model's name, or {name: ..., price: ...}")
             name = fields["name"].text()
             if "price" in fields:
-                prices[name] = _price(fields["price"])
+                priced[name] = prices.read(fields["price"])
         if name in names:
             raise item.fault(f"{name!r} stands twice in this list; remove one")
         names.append(name)
-    return tuple(names), prices
-
-
-def _price(node: Node) -> Price:
-    fields = node.mapping(_PRICES)
-    if not {"input", "output"} <= fields.keys():
-        raise node.fault(
-            "write US dollars per million tokens for both, as in {input: 0.15, output: 0.60}"
-        )
-    amounts = {_PRICES[key]: field.nano_usd() for key, field in fields.items()}
-    return msgspec.convert({"snapshot": "configuration", "configured": True, **amounts}, Price)
+    return tuple(names), priced

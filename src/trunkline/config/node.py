@@ -10,10 +10,12 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from trunkline.config.environment import Environment, malformed
-from trunkline.errors import ConfigError
+from trunkline.errors import ConfigError, TrunklineError
 from trunkline.observability.redact import scrub
 
-_SECRET = re.compile(r"(?i)(?:^|\.)(?:headers\.|[^.]*(?:api_?key|secret|password|token)$)")
+_SECRET = re.compile(
+    r"(?i)(?:^|\.)(?:headers\.|[^.]*(?:api_?key|secret|password|token|database_url)$)"
+)
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -36,11 +38,15 @@ class Node:
     def child(self, key: str | int, value: Any) -> Node:
         """Return the node under `key`, a name or a position in a list."""
         step = f"[{key}]" if isinstance(key, int) else f".{key}" if self.path else key
-        return Node(value, self.path + step, self.source, self.environment)
+        return type(self)(value, self.path + step, self.source, self.environment)
 
-    def fault(self, mend: str) -> ConfigError:
+    def fault(self, mend: str) -> TrunklineError:
         """Return the error that says what stands here and what to write instead."""
-        return ConfigError(f"{self.where}: found {self._found()}; {mend}")
+        return self.refusal(f"found {self._found()}; {mend}")
+
+    def refusal(self, message: str) -> TrunklineError:
+        """Return an error about what stands here."""
+        return ConfigError(f"{self.where}: {message}")
 
     @property
     def where(self) -> str:
@@ -64,14 +70,11 @@ class Node:
         """
         children = self.entries()
         for key, child in children.items():
-            if key in later:
-                raise ConfigError(
-                    f"{child.where}: {key!r} is not available in this version; remove it"
-                )
-            if key not in known:
-                raise ConfigError(
-                    f"{child.where}: unknown key; {near(key, known)}"
-                    f"write one of {', '.join(sorted(known))}"
+            if key in later and not child._empty():
+                raise child.refusal(f"{key!r} is not available in this version; remove it")
+            if key not in known and key not in later:
+                raise child.refusal(
+                    f"unknown key; {near(key, known)}write one of {', '.join(sorted(known))}"
                 )
         return {key: child for key, child in children.items() if not child._empty()}
 
@@ -89,7 +92,7 @@ class Node:
             raise self.fault("write a mapping of keys to values")
         for key in self.value:
             if not isinstance(key, str) or not key:
-                raise ConfigError(f"{self.where}: the key {key!r} is no name; put it in quotes")
+                raise self.refusal(f"the key {key!r} is no name; put it in quotes")
         return {key: self.child(key, value) for key, value in self.value.items()}
 
     def items(self) -> list[Node]:

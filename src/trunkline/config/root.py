@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.catalog import rows
-from trunkline.config import budgets, groups, model_list, providers, server, webhooks
+from trunkline.config import budgets, groups, model_list, providers, server, storage, webhooks
 from trunkline.config.environment import Environment
 from trunkline.config.model import Config, Group, Provider
 from trunkline.config.node import Node, near
@@ -17,9 +17,9 @@ from trunkline.errors import ConfigError
 _ROOT = "llm_service"
 _KEYS = (
     "default_provider", "default_model", "fallback_chain", "model_map", "providers", "groups",
-    "aliases", "budgets", "keys", "webhooks", "server",
+    "aliases", "budgets", "keys", "webhooks", "server", "storage",
 )  # fmt: skip
-_LATER_KEYS = ("cache", "agents", "storage")
+_LATER_KEYS = ("cache", "agents")
 _LISTED_KEYS = ("litellm_settings", "router_settings", *model_list.SETTINGS)
 _LATER_TOP_KEYS = ("general_settings", "environment_variables")
 
@@ -63,6 +63,7 @@ def read(data: Any, environment: Environment, source: str, warnings: list[str]) 
         keys=keys,
         webhooks=webhooks.read(fields.get("webhooks")),
         server=server.read_server(fields.get("server")),
+        storage=storage.read(fields.get("storage"), root),
         data_dir=Path(environment.get("TRUNKLINE_DATA") or "~/.trunkline").expanduser().absolute(),
         warnings=tuple(warnings),
         source=source,

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 import logging
 import re
+from collections.abc import Awaitable, Callable, Mapping
 
 from trunkline import dialects
 from trunkline.client import Trunkline
@@ -18,10 +19,11 @@ from trunkline.errors import (
     UnknownPath,
     WrongMethod,
 )
+from trunkline.gateway.holders import Holder
 from trunkline.gateway.http import Hangup, Request
-from trunkline.gateway.keys import Holder, KeyRing
+from trunkline.gateway.keys import KeyRing
 from trunkline.gateway.relay import STOPPING, refusal, relay
-from trunkline.gateway.surfaces import metrics, models
+from trunkline.gateway.surfaces import admin, metrics, models
 
 logger = logging.getLogger("trunkline.gateway")
 
@@ -39,6 +41,10 @@ class Gateway:
     """A line behind HTTP; `hosts` are names it answers to besides the configured ones."""
 
     def __init__(self, line: Trunkline, keys: KeyRing, *hosts: str) -> None:
+        self.on_change: Callable[[], Awaitable[object]] | None = None
+        """Called after a change that was asked for here, before its answer."""
+        self.waiting = ""
+        """Why no call is answered yet; `follow` ends it."""
         self._line = line
         self._keys = keys
         self._more_hosts = hosts
@@ -56,6 +62,11 @@ class Gateway:
         self._line.reload(config)
         self._keys = keys
         self._apply(config.server)
+
+    def follow(self, keys: Mapping[bytes, Holder]) -> None:
+        """Take the keys made at run time, by digest, for those taken before."""
+        self._keys.follow(keys)
+        self.waiting = ""
 
     def _apply(self, server: Server) -> None:
         names = (server.host, *server.hosts, *self._more_hosts)
@@ -91,6 +102,8 @@ class Gateway:
             await self._ready(request)
         elif path in _CHATS:
             _only(request, path)
+            if self.waiting:
+                raise RecordError(self.waiting)
             holder = self._keys.holder(request.headers)
             await relay(request, dialects.load(_CHATS[path]), self._line, holder, self._limit_bytes)
         elif path == "/models" or path.startswith("/models/"):
@@ -99,9 +112,18 @@ class Gateway:
         elif path == "/metrics":
             _only(request, path)
             await metrics.answer(request, self._keys, self._line.config.data_dir)
+        elif admin.methods(path):
+            _only(request, path)
+            await self._administer(request, path, self._keys.holder(request.headers))
         else:
             self._keys.holder(request.headers)
             raise UnknownPath(f"there is nothing at {request.path[:200]!r}")
+
+    async def _administer(self, request: Request, path: str, holder: Holder) -> None:
+        status, body = await admin.ask(request, path, holder, self._line.config.data_dir)
+        if request.method not in {"GET", "HEAD"} and self.on_change is not None:
+            await self.on_change()
+        request.answer(status, body)
 
     async def _models(self, request: Request, path: str, holder: Holder) -> None:
         name = path.removeprefix("/models").lstrip("/")
@@ -112,6 +134,9 @@ class Gateway:
         request.answer(200, body)
 
     async def _ready(self, request: Request) -> None:
+        if self.waiting:
+            request.answer(503, b'{"status":"the database cannot be read"}')
+            return
         try:
             self._line.check_writable()
         except RecordError:
@@ -157,7 +182,7 @@ def _family(request: Request, path: str) -> Dialect:
 
 
 def _methods(path: str) -> tuple[str, ...]:
-    return ("POST",) if path in _CHATS else ("GET", "HEAD")
+    return ("POST",) if path in _CHATS else admin.methods(path) or ("GET", "HEAD")
 
 
 def _only(request: Request, path: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import zlib
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from itertools import chain
 from typing import Protocol
 
 from trunkline.errors import BodyTooLarge, InputError, SlowRequest, WrongMediaType
@@ -149,8 +150,6 @@ class Request:
                     f"content-type: found {kind[:80] or 'nothing'!r}; write application/json",
                     param="content-type",
                 )
-        if int(headers.get("content-length", "0")) > limit_bytes:  # httptools takes digits only
-            raise _too_large(limit_bytes)
         if not self._arrived:
             await self._arrive(limit_bytes)
         if self.gone:
@@ -159,11 +158,15 @@ class Request:
             raise _too_large(limit_bytes)
         body = b"".join(self._pieces)
         self._pieces.clear()
-        encoding = headers.get("content-encoding", "identity").strip().lower()
+        if "content-encoding" not in headers:
+            return body
+        encoding = headers["content-encoding"].strip().lower()
         return body if encoding == "identity" else _decompressed(body, encoding, limit_bytes)
 
     async def _arrive(self, limit_bytes: int) -> None:
         """Wait for the whole body, for more than the limit, or for the caller to leave."""
+        if int(self.headers.get("content-length", "0")) > limit_bytes:  # only digits come here
+            raise _too_large(limit_bytes)
         if self.headers.get("expect", "").lower() == "100-continue":
             self._wire.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._wanted = True
@@ -208,7 +211,7 @@ class Request:
     ) -> None:
         """Send a whole answer, in one piece."""
         self.started = True
-        about = [("content-type", kind), ("content-length", str(len(body)))]
+        about = ("content-type", kind), ("content-length", str(len(body)))
         head = self._head_of(status, [*about, *headers])
         self._wire.send(head if self.method == "HEAD" else head + body)
         self._end()
@@ -220,11 +223,11 @@ class Request:
     def _head_of(self, status: int, headers: list[tuple[str, str]]) -> bytes:
         if not self.keep_alive:
             headers.append(("connection", "close"))
-        lines = [f"{name}: {value}\r\n" for name, value in headers]
-        head = "".join([_STATUS_LINES[status], *lines, "\r\n"])
-        if head.count("\n") != len(headers) + 2 or head.count("\r") != len(headers) + 2:
+        said = "".join(chain.from_iterable(headers))
+        if "\n" in said or "\r" in said:
             raise ValueError("a header of the answer holds a line end")
-        return head.encode("latin-1")
+        lines = "\r\n".join(map(": ".join, headers))
+        return f"{_STATUS_LINES[status]}{lines}\r\n\r\n".encode("latin-1")
 
 
 def _decompressed(body: bytes, encoding: str, limit_bytes: int) -> bytes:

@@ -7,102 +7,104 @@ long a look-up takes says nothing about any key.
 from __future__ import annotations
 
 import copy
+import datetime
 import hmac
 import os
 import secrets
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from msgspec import Struct
-
+from trunkline.clock import Clock, SystemClock
 from trunkline.config import Key
-from trunkline.errors import ConfigError, Forbidden, Unauthorized
+from trunkline.errors import ConfigError, Unauthorized
+from trunkline.gateway.holders import ADMINISTRATOR, Holder, declared
 from trunkline.observability.redact import know
 
-ADMIN = "admin"
 _MOST_REMEMBERED = 1024
 _SHORTEST_SECRET_BYTES = 32
 _SHORTEST_ADMIN_KEY_CHARS = 16
 
 
-class Holder(Struct, frozen=True):
-    """Who shows a key."""
-
-    name: str
-    models: frozenset[str] = frozenset()
-    """Names it may ask for; empty = any."""
-
-    @property
-    def admin(self) -> bool:
-        """Whether it may do anything."""
-        return self.name == ADMIN
-
-    def check(self, model: str) -> None:
-        """Raise `Forbidden` unless the holder may ask for `model`."""
-        if self.models and model not in self.models:
-            allowed = ", ".join(sorted(self.models))
-            raise Forbidden(
-                f"this key may not ask for {model[:99]!r}; it may ask for {allowed}", param="model"
-            )
-
-
 class KeyRing:
-    """All keys of this gateway."""
+    """All keys of this gateway: the administrator's, the declared ones, those made at run time."""
 
-    def __init__(self, secret: bytes, admin_key: str, keys: Iterable[Key]) -> None:
-        # One secret, one derived key for each purpose (HKDF's expand step, RFC 5869).
-        self._pepper = hmac.digest(secret, b"trunkline key digests\x01", "sha256")
+    def __init__(
+        self, secret: bytes, admin_key: str, keys: Iterable[Key], clock: Clock | None = None
+    ) -> None:
+        self._digest = digester(secret)
         self._admin = self._digest(admin_key)
+        self._clock = clock or SystemClock()
+        self._made: Mapping[bytes, Holder] = {}
         self._hold(keys)
 
     def _hold(self, keys: Iterable[Key]) -> None:
-        self._holders = {
-            self._digest(key.secret.reveal()): Holder(key.name, frozenset(key.models))
-            for key in keys
-        }
-        self._holders[self._admin] = Holder(ADMIN)  # last: no other key takes its place
+        self._holders = {self._digest(key.secret.reveal()): declared(key) for key in keys}
+        self._holders[self._admin] = ADMINISTRATOR  # last: no other key takes its place
         self._remembered: dict[str, Holder] = {}
         """By what `Authorization` says for the keys that were shown."""
 
     def renewed(self, keys: Iterable[Key]) -> KeyRing:
-        """Return a ring with the same administrator and secret and with other keys."""
+        """Return a ring with the same administrator, secret and made keys, and other declared."""
         ring = copy.copy(self)
         ring._hold(keys)
         return ring
+
+    def follow(self, made: Mapping[bytes, Holder]) -> None:
+        """Take the keys that were made at run time, by their digests, for those taken before."""
+        self._made = made
+        self._remembered = {}
 
     def holder(self, headers: Mapping[str, str]) -> Holder:
         """Return who shows a key in `Authorization: Bearer`, `x-api-key` or `api-key`.
 
         Raises:
-            Unauthorized: nobody does.
+            Unauthorized: nobody does, or only one whose key has expired.
         """
         said = headers.get("authorization", "")
-        if (known := self._remembered.get(said)) is not None:
+        known = self._remembered.get(said)
+        if known is not None and not self._over(known):
             return known
         scheme, _, token = said.partition(" ")
         shown = [token] if scheme.lower() == "bearer" else []
         shown += [headers.get("x-api-key", ""), headers.get("api-key", "")]
+        why = "the API key is not known here, or was revoked"
         for key in shown:
             if (holder := self._find(key.strip())) is not None:
-                return holder
+                if not self._over(holder):
+                    return holder
+                why = f"the API key was good until {_moment(holder)}; ask for a new one"
         if not any(shown):
-            raise Unauthorized(
-                "no API key was given; send 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
-            )
-        raise Unauthorized("the API key is not known here")
+            why = "no API key was given; send 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
+        raise Unauthorized(why)
+
+    def _over(self, holder: Holder) -> bool:
+        return holder.expires_ns is not None and self._clock.now_ns() >= holder.expires_ns
 
     def _find(self, key: str) -> Holder | None:
         said = f"Bearer {key}"
         holder = self._remembered.get(said)
-        if holder is None and key and (holder := self._holders.get(self._digest(key))) is not None:
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[said] = holder
+        if holder is None and key:
+            digest = self._digest(key)
+            holder = self._holders.get(digest) or self._made.get(digest)
+            if holder is not None:
+                if len(self._remembered) >= _MOST_REMEMBERED:
+                    self._remembered.clear()
+                self._remembered[said] = holder
         return holder
 
-    def _digest(self, key: str) -> bytes:
-        return hmac.digest(self._pepper, key.encode(errors="surrogateescape"), "sha256")
+
+def _moment(holder: Holder) -> str:
+    at_s = (holder.expires_ns or 0) // 1_000_000_000
+    at = datetime.datetime.fromtimestamp(at_s, tz=datetime.UTC)
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def digester(secret: bytes) -> Callable[[str], bytes]:
+    """Return what makes the digest that a key is known by, under a pepper derived from `secret`."""
+    # One secret, one derived key for each purpose (HKDF's expand step, RFC 5869).
+    pepper = hmac.digest(secret, b"trunkline key digests\x01", "sha256")
+    return lambda key: hmac.digest(pepper, key.encode(errors="surrogateescape"), "sha256")
 
 
 def admin_key(environ: Mapping[str, str], data_dir: Path) -> tuple[str, bool]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from functools import lru_cache
 from typing import Protocol
 from urllib.parse import unquote
 
 import httptools
 
 from trunkline import dialects
+from trunkline.codec import field_name
 from trunkline.errors import InputError
 from trunkline.gateway.http import Request
 from trunkline.gateway.relay import refusal
@@ -141,20 +143,17 @@ class Connection(asyncio.Protocol):
         """Take a header; what repeats is joined (RFC 9110, section 5.3). Trailers are dropped."""
         if not self._head_open:
             return
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        said = self._headers.get(key)
-        self._headers[key] = text if said is None else f"{said}, {text}"
+        headers, key, text = self._headers, field_name(name), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
     def on_headers_complete(self) -> None:
         """Answer the request, or let it wait for the one before it."""
         self._head_open = False
         parser = self._parser
-        url = httptools.parse_url(self._url)
-        path = url.path.decode("ascii")
         request = self._arriving = Request(
             self,
             parser.get_method().decode("ascii"),
-            (unquote(path) if "%" in path else path, url.query or b""),
+            _target(self._url),
             self._headers,
             keep_alive=parser.get_http_version() == "1.1" and parser.should_keep_alive(),
         )
@@ -278,3 +277,10 @@ class Connection(asyncio.Protocol):
             )
             self._transport.write(head.encode() + body)
         self._transport.close()
+
+
+@lru_cache(maxsize=64)
+def _target(url: bytes) -> tuple[str, bytes]:
+    """Return path, unquoted, and query; nearly all requests ask for the same few."""
+    parsed = httptools.parse_url(url)
+    return unquote(parsed.path.decode("ascii")), parsed.query or b""

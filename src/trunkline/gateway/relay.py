@@ -18,12 +18,12 @@ from trunkline.errors import (
     ProviderError,
     TrunklineError,
 )
+from trunkline.gateway.holders import Holder
 from trunkline.gateway.http import Request
-from trunkline.gateway.keys import Holder
 from trunkline.gateway.pulse import Pulse
 from trunkline.gateway.surfaces.family import family_of
 from trunkline.reply import Reply
-from trunkline.types import Call, Chat, Cost, Principal, Prompt
+from trunkline.types import Call, Chat, Cost, Mark, Prompt
 
 STOPPING = Overloaded("the gateway is about to stop", retry_after_s=1.0)
 _UNKNOWN = Cost(None, "unknown")
@@ -68,9 +68,11 @@ async def relay(
 async def _whole(
     request: Request, reply: Reply, writer: Writer, headers: list[tuple[str, str]]
 ) -> None:
-    frames = [await anext(reply)]
-    while not frames[-1].terminal:
-        frames.append(await anext(reply))
+    frame = await anext(reply)
+    frames = [frame]
+    while not frame.mark & Mark.TERMINAL:
+        frame = await anext(reply)
+        frames.append(frame)
     cost = _cost(reply)
     if cost.nusd is not None:
         headers.append(("x-trunkline-cost-usd", format_usd(cost.nusd)))
@@ -157,9 +159,11 @@ def _call(chat: Chat, request: Request, holder: Holder) -> Call:
     tags: tuple[str, ...] = ()
     if (text := headers.get("x-trunkline-tags")) is not None:
         tags = tuple(tag for part in text.split(",") if (tag := part.strip()))
+    if holder.required_tags:
+        holder.check_tags(tags)
     return replace(
         chat,
-        principal=Principal(key_id=holder.name),
+        principal=holder.principal,
         tags=tags,
         run=headers.get("x-trunkline-run"),
         timeout_s=timeout_s,
@@ -170,16 +174,23 @@ def _headers(reply: Reply, dialect: Dialect) -> list[tuple[str, str]]:
     call = reply.call
     assert call is not None
     assert call.trail is not None
-    headers = [
-        ("x-trunkline-call-id", call.id),
-        ("x-trunkline-deployment", reply.deployment.name),
-        ("x-trunkline-attempts", str(len(call.trail.attempts))),
-    ]
+    headers = {
+        "x-trunkline-call-id": call.id,
+        "x-trunkline-deployment": reply.deployment.name,
+        "x-trunkline-attempts": str(len(call.trail.attempts)),
+    }
     if reply.deployment.dialect == dialect.NAME:
-        headers += [(name, reply.headers[name]) for name in _MEANINGFUL if name in reply.headers]
-    told = {name: value for name, value in headers if value.isascii() and value.isprintable()}
-    told.setdefault(family_of(dialect.NAME).id_header, call.id)
-    return list(told.items())
+        for name in _MEANINGFUL:
+            if name in reply.headers:
+                headers[name] = reply.headers[name]
+    if not _is_plain("".join(headers.values())):  # one test for all
+        headers = {name: value for name, value in headers.items() if _is_plain(value)}
+    headers.setdefault(family_of(dialect.NAME).id_header, call.id)
+    return list(headers.items())
+
+
+def _is_plain(value: str) -> bool:
+    return value.isascii() and value.isprintable()
 
 
 def _cost(reply: Reply) -> Cost:

@@ -44,25 +44,13 @@ class Said(Struct, frozen=True, kw_only=True):
     workers: int | None = None
 
     def fit(self, config: Config) -> Config:
-        """Return `config` as it is to be served.
-
-        Raises:
-            ConfigError: several workers cannot serve it.
-        """
+        """Return `config` as it is to be served."""
         given = {
             name: value
             for name in ("host", "port", "workers")
             if (value := getattr(self, name)) is not None
         }
-        server = replace(config.server, **given)
-        bound = [rule.scope for rule in config.budgets if rule.mode != "soft"]
-        if server.workers > 1 and bound:
-            raise ConfigError(
-                f"server.workers: found {server.workers}, but the budget on {bound[0]} has to be "
-                "kept by a single process in this version; write 1, or give every budget "
-                "mode: soft"
-            )
-        return replace(config, server=server)
+        return replace(config, server=replace(config.server, **given))
 
 
 def serve(line: Trunkline, said: Said, form: Callable[[str], str]) -> NoReturn:
@@ -84,6 +72,11 @@ def serve(line: Trunkline, said: Said, form: Callable[[str], str]) -> NoReturn:
         raise ConfigError(
             f"server.host: found {host!r}; listening on anything but loopback needs "
             "TRUNKLINE_ADMIN_KEY in the environment"
+        )
+    if config.storage.database_url and not os.environ.get("TRUNKLINE_SECRET", "").strip():
+        raise ConfigError(
+            "storage.database_url: replicas know each other's keys by TRUNKLINE_SECRET; set it to "
+            "at least 32 random bytes, the same for all"
         )
     with contextlib.ExitStack() as kept:
         lock = _claim(data_dir)

@@ -1,7 +1,8 @@
 """The process beside the workers: it ingests the journal and answers about the gateway.
 
 Its socket is for this user only: `GET /status`, `GET /metrics` and `POST /ingest` for whoever asks,
-`POST /worker` for the workers, whose connections say by their end that they are gone.
+`POST /worker` for the workers, whose connections say by their end that they are gone, and
+administration (`/v1/...`) for those who ask on somebody's behalf.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,34 +27,23 @@ from trunkline.egress import reachable
 from trunkline.gateway.hooks import Telling
 from trunkline.gateway.link import Link
 from trunkline.gateway.told import Told, told
-from trunkline.gateway.uplink import Report
+from trunkline.gateway.uplink import Question, Report, take
 from trunkline.journal import IngestReport, ingest
 from trunkline.journal.bell import socket_path
 from trunkline.observability.metrics import CONTENT_TYPE, Gauge, Metrics
+from trunkline.storage.engines import open_database
 from trunkline.storage.outbox import Outbox
-from trunkline.storage.sqlite import SqliteStore
+from trunkline.storage.store import Store
 from trunkline.types import Record
+
+if TYPE_CHECKING:
+    from trunkline.gateway.admin.rest import Rest
 
 _INGEST_S = 1.0
 _LAST_TRIES, _BUSY_S = 100, 0.05
 _WORKERS_END_S = 45.0
 _JSON = "application/json"
 logger = logging.getLogger("trunkline.gateway")
-
-
-class Observed(SqliteStore):
-    """The store, whose new rows the metrics hear of."""
-
-    def __init__(self, path: Path, metrics: Metrics) -> None:
-        super().__init__(path)
-        self._metrics = metrics
-        self._loop = asyncio.get_running_loop()
-
-    def apply(self, file: str, offset: int, records: Sequence[Record]) -> None:
-        """Write rows and offset in one transaction."""
-        super().apply(file, offset, records)
-        # The metrics belong to the loop's thread; this one is another.
-        self._loop.call_soon_threadsafe(self._metrics.observe, records)
 
 
 class Steward:
@@ -62,11 +53,13 @@ class Steward:
         self._told = told
         self._config = config
         self._metrics = Metrics()
-        self._store = Observed(config.data_dir / "trunkline.db", self._metrics)
-        self._telling = Telling(Outbox(self._store, config.data_dir))
+        self._loop = asyncio.get_running_loop()
+        self._store = Store(open_database(config), self._observe)
+        self._telling = Telling(Outbox(self._store.database, config.data_dir))
         self._workers: dict[asyncio.StreamWriter, Report] = {}
         self._ingested_s = time.monotonic()
         self._trouble = ""
+        self._rest: Rest | None = None
         self._ingesting = asyncio.Lock()
         self._ending = asyncio.Event()
         self._alone = asyncio.Event()
@@ -81,7 +74,7 @@ class Steward:
 
         def hear() -> None:
             for data in link.hear():
-                self._config = decode(data)
+                self._config, self._rest = decode(data), None
             if link.ended:
                 loop.remove_reader(link.fd)
                 # At once: the workers of the next gateway must not take this one for theirs.
@@ -127,11 +120,8 @@ class Steward:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                method, path = head.decode("latin-1").split(" ", 2)[:2]
-                length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-                body = await reader.readexactly(int(length or 0))
-                status, kind, said = await self._respond(f"{method} {path}", body, writer)
+                question = await take(reader)
+                status, kind, said = await self._respond(question, writer)
                 writer.write(
                     f"HTTP/1.1 {status}\r\ncontent-type: {kind}\r\n"
                     f"content-length: {len(said)}\r\n\r\n".encode()
@@ -149,10 +139,11 @@ class Steward:
             writer.close()
 
     async def _respond(
-        self, asked: str, body: bytes, writer: asyncio.StreamWriter
+        self, question: Question, writer: asyncio.StreamWriter
     ) -> tuple[str, str, bytes]:
+        asked = f"{question.method} {question.path}"
         if asked == "POST /worker":
-            self._workers[writer] = msgspec.json.decode(body, type=Report)
+            self._workers[writer] = msgspec.json.decode(question.body, type=Report)
             self._alone.clear()
             return "200 OK", _JSON, b"{}"
         if asked == "POST /ingest":
@@ -162,7 +153,21 @@ class Steward:
             return "200 OK", _JSON, msgspec.json.encode(await self._status())
         if asked == "GET /metrics":
             return "200 OK", CONTENT_TYPE, self._metrics.render(self._gauges()).encode()
+        if question.path.startswith("/v1/"):
+            status, said = await self._administration().answer(question)
+            return f"{status} {HTTPStatus(status).phrase}", _JSON, said
         return "404 Not Found", _JSON, b'{"error":"not found"}'
+
+    def _administration(self) -> Rest:
+        if self._rest is None:
+            from trunkline.gateway.admin.rest import Rest  # only where somebody administers
+
+            self._rest = Rest(self._config, self._store, self._ingest)
+        return self._rest
+
+    def _observe(self, records: Sequence[Record]) -> None:
+        # The metrics belong to the loop's thread; this one is another.
+        self._loop.call_soon_threadsafe(self._metrics.observe, records)
 
     def _gauges(self) -> list[Gauge]:
         workers = self._workers.values()

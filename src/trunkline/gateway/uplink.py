@@ -11,7 +11,10 @@ import msgspec
 from msgspec import Struct
 
 from trunkline.journal.bell import socket_path
+from trunkline.storage.principals import Role
 
+ASKER = b"x-trunkline-asker"
+"""The header that says who asks, as JSON."""
 _ASK_S = 2.0
 _EVERY_S = 1.0
 
@@ -27,15 +30,66 @@ class Report(Struct, frozen=True, kw_only=True):
     """Deployments that are left alone after failures."""
 
 
+class Asker(Struct, frozen=True, kw_only=True):
+    """On whose behalf a worker asks the steward, who takes its word for it."""
+
+    id: str
+    """Of the key."""
+    role: Role
+    tier: str | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    tenant_id: str | None = None
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What the steward is asked."""
+
+    method: str = "GET"
+    path: str
+    """With the query, quoted."""
+    body: bytes = b""
+    asker: Asker | None = None
+    """Who asks for what not everybody may have."""
+
+
 async def ask(data_dir: Path, path: str) -> tuple[int, bytes]:
-    """Ask the steward of `data_dir`; return status and body.
+    """Ask the steward of `data_dir` for what everybody may have; return status and body.
 
     Raises:
         OSError: it is away, or does not answer within two seconds.
     """
-    async with asyncio.timeout(_ASK_S):  # TimeoutError is an OSError
+    return await put(data_dir, Question(path=path), _ASK_S)
+
+
+async def put(data_dir: Path, question: Question, most_s: float) -> tuple[int, bytes]:
+    """Put a question to the steward of `data_dir`; return status and body.
+
+    Raises:
+        OSError: it is away, or does not answer within `most_s`.
+    """
+    async with asyncio.timeout(most_s):  # TimeoutError is an OSError
         async with _connected(socket_path(data_dir)) as (reader, writer):
-            return await _exchange(reader, writer, "GET", path, b"")
+            return await _exchange(reader, writer, question)
+
+
+async def take(reader: asyncio.StreamReader) -> Question:
+    """Read the next question; for the steward.
+
+    Raises:
+        EOFError, ValueError, asyncio.LimitOverrunError: there is none.
+    """
+    head = await reader.readuntil(b"\r\n\r\n")
+    first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    method, path = first.decode("latin-1").split(" ", 2)[:2]
+    said = {name.lower(): value for name, _, value in (line.partition(b":") for line in lines)}
+    asker = said.get(ASKER)
+    return Question(
+        method=method,
+        path=path,
+        body=await reader.readexactly(int(said.get(b"content-length", 0))),
+        asker=msgspec.json.decode(asker, type=Asker) if asker is not None else None,
+    )
 
 
 async def keep_telling(data_dir: Path, report: Callable[[], Report]) -> None:
@@ -48,8 +102,9 @@ async def keep_telling(data_dir: Path, report: Callable[[], Report]) -> None:
             async with _connected(socket_path(data_dir)) as (reader, writer):
                 while True:
                     body = msgspec.json.encode(report())
+                    told = Question(method="POST", path="/worker", body=body)
                     async with asyncio.timeout(_ASK_S):
-                        await _exchange(reader, writer, "POST", "/worker", body)
+                        await _exchange(reader, writer, told)
                     await asyncio.sleep(_EVERY_S)
         await asyncio.sleep(_EVERY_S)
 
@@ -66,10 +121,13 @@ async def _connected(
 
 
 async def _exchange(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, method: str, path: str, body: bytes
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, question: Question
 ) -> tuple[int, bytes]:
-    head = f"{method} {path} HTTP/1.1\r\nhost: steward\r\ncontent-length: {len(body)}\r\n\r\n"
-    writer.write(head.encode() + body)
+    head = f"{question.method} {question.path} HTTP/1.1\r\nhost: steward\r\n".encode()
+    if question.asker is not None:
+        head += ASKER + b": " + msgspec.json.encode(question.asker) + b"\r\n"
+    head += b"content-length: %d\r\n\r\n" % len(question.body)
+    writer.write(head + question.body)
     await writer.drain()
     try:
         said = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()

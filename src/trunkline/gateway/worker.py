@@ -14,6 +14,7 @@ import uvloop
 from trunkline.client import Trunkline
 from trunkline.config.handover import decode
 from trunkline.gateway.app import Gateway
+from trunkline.gateway.follower import Follower
 from trunkline.gateway.keys import KeyRing, admin_key, secret
 from trunkline.gateway.link import Link
 from trunkline.gateway.server import Server
@@ -37,6 +38,8 @@ class Worker:
         key, _ = admin_key(os.environ, config.data_dir)
         ring = KeyRing(secret(os.environ, config.data_dir), key, config.keys)
         self._gateway = Gateway(self._line, ring)
+        self._follower = Follower(self._line, self._gateway)
+        self._gateway.on_change = self._follower.look
         self._server = Server(self._gateway)
         self._ending = asyncio.Event()
 
@@ -45,11 +48,14 @@ class Worker:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._ending.set)
         loop.add_reader(self._link.fd, self._hear)
+        await self._follower.look()
         telling = loop.create_task(keep_telling(self._line.config.data_dir, self._report))
+        following = loop.create_task(self._follower.keep_looking())
         await self._server.start(socket.socket(fileno=self._told.listener))
         self._link.tell_ready()
         await self._ending.wait()
         await self._server.stop()
+        following.cancel()
         await self._line.close()
         telling.cancel()
 

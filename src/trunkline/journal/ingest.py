@@ -43,6 +43,9 @@ class RowStore(Protocol):
         Those that have no end, and all of a call that has no `Called`.
         """
 
+    def release(self, owner: str) -> None:
+        """Note that `owner` is dead and all its records are here: it spends nothing any more."""
+
     def forget(self, file: str) -> None:
         """Drop the offset; when this returns, all rows are safe from a power failure."""
 
@@ -98,6 +101,8 @@ def _ingest_owner(journal: Path, owner: str, store: RowStore, report: IngestRepo
             report.recovered += sum(isinstance(record, Ended) for record in ends)
             last = paths[-1].name
             store.apply(last, store.offset(last), ends)
+        if dead:
+            store.release(owner)
         for path in released:
             store.forget(path.name)
             _remove(path, gaps[path], report)

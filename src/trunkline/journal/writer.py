@@ -91,6 +91,20 @@ class Journal:
                 raise self._refusal(error) from error
         self.wake()
 
+    def owner(self) -> str:
+        """Return the name of this life, once there is a file by which it is known.
+
+        Raises:
+            RecordError: the file cannot be made.
+        """
+        with _lock:
+            try:
+                if self._fd is None:
+                    self._open()
+            except OSError as error:
+                raise self._refusal(error) from error
+            return self._owner
+
     def check(self) -> None:
         """Open the file if there is none yet, and write what waits.
 

@@ -69,6 +69,28 @@ class Health:
             circuit = self._circuits[deployment] = Circuit()
         return circuit
 
+    def learn(
+        self,
+        circuit: Circuit,
+        outcome: Outcome | None,
+        error: BaseException | None,
+        *,
+        probe: bool,
+    ) -> None:
+        """Take the end of a call that `circuit` let pass, as its `probe` or while it was closed."""
+        if circuit.open_until_s is not None and not probe:
+            return
+        if outcome == "complete":
+            circuit.succeed()
+        elif (
+            outcome == "failed"
+            and isinstance(error, TrunklineError)
+            and error.fault == "deployment"
+        ):
+            circuit.fail(self.clock.monotonic_s())
+        else:
+            circuit.leave()
+
     def resting(self, provider: str) -> bool:
         """Whether every deployment of `provider` that was tried is resting."""
         now_s = self.clock.monotonic_s()
@@ -100,26 +122,14 @@ def breaker(health: Health) -> Layer:
                     f"{target.name} rests after repeated failures", retry_after_s=wait_s
                 )
 
-            def learn(outcome: Outcome | None, error: BaseException | None) -> None:
-                if circuit.open_until_s is not None and not probe:
-                    return
-                if outcome == "complete":
-                    circuit.succeed()
-                elif (
-                    outcome == "failed"
-                    and isinstance(error, TrunklineError)
-                    and error.fault == "deployment"
-                ):
-                    circuit.fail(health.clock.monotonic_s())
-                else:
-                    circuit.leave()
-
             try:
                 reply = await inner(call)
             except BaseException as error:
-                learn("failed", error)
+                health.learn(circuit, "failed", error, probe=probe)
                 raise
-            reply.on_close(lambda reply: learn(reply.outcome, reply.error))
+            reply.on_close(
+                lambda reply: health.learn(circuit, reply.outcome, reply.error, probe=probe)
+            )
             return reply
 
         return service

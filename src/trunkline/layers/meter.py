@@ -1,20 +1,22 @@
 """Weigh every attempt: hold before it, journal it begun and ended, settle it at its cost.
 
-What an attempt costs follows from how it went. Reported usage is exact. An answer that broke off,
-or did not say, is estimated from what was received. An attempt that never left, or that the
-provider refused, cost nothing; one whose fate nobody knows is estimated as well.
+The hold of a hard budget is an estimate. Twice a second it is compared with what a streamed answer
+has cost so far, and grows before that exceeds it. Where the budget has no more, the answer ends
+like one that reached its `max_tokens`. Each time `Begun` is written anew, so that an attempt that
+is never ended is settled at what it held last.
 """
 
 from __future__ import annotations
 
 import asyncio
-
-from msgspec.structs import replace
+import weakref
+from contextlib import suppress
+from typing import NamedTuple
 
 from trunkline.accounting.estimate import Estimates
-from trunkline.accounting.price import cost, output_tokens_from_frames
-from trunkline.clock import Clock
-from trunkline.errors import ProviderError, code_of, was_sent
+from trunkline.accounting.weigh import most, weigh
+from trunkline.clock import Clock, Timer
+from trunkline.errors import RecordError, code_of
 from trunkline.observability.redact import scrub
 from trunkline.reply import Reply
 from trunkline.service import Layer, Service
@@ -26,60 +28,41 @@ from trunkline.types import (
     Cost,
     Deployment,
     Ended,
+    Finish,
+    Frame,
     Hold,
+    Mark,
     Outcome,
+    Tab,
     Usage,
+    UsageReport,
 )
+from trunkline.types.answer import BUDGET_CUT
 
-_MOST_TOKENS = 1_000_000_000
-_MOST_REPORTED_NUSD = 100_000 * 1_000_000_000
+_LOOK_S = 0.5
+_PARTS = (1, 2, 4, 8, 16)
+"""Where a budget has less than is wanted, a part of it will do for a while."""
+_CUT = Mark.FINISH | Mark.USAGE | Mark.TERMINAL
 
 
 def meter(book: Book, estimates: Estimates, clock: Clock) -> Layer:
     """Hold, journal and settle each attempt; nothing is sent before `Begun` is written."""
+    tools = _Tools(book, estimates, clock)
 
     def layer(inner: Service) -> Service:
         async def service(call: Call) -> Reply:
-            target, trail, tab = call.target, call.trail, call.tab
+            target, tab = call.target, call.tab
             assert target is not None
-            assert trail is not None
             assert tab is not None
             hold = await tab.begin(target, estimates.quote(call, target))
-            attempt = Attempt(
-                n=len(trail.attempts) + 1,
-                deployment=target.name,
-                started_ns=clock.now_ns(),
-                hold_nusd=hold.nusd or 0,
-                price_snapshot=target.price.snapshot if target.price else "",
-            )
-            started_s = clock.monotonic_s()
-            try:
-                book.append(_begun(call, target, attempt, hold), flush=True)
-            except BaseException:
-                tab.end(hold, Cost(0))
-                raise
-            trail.attempts.append(attempt)
-
-            def end(outcome: Outcome, error: BaseException | None, reply: Reply | None) -> None:
-                attempt.usage, attempt.cost = _weigh(call, target, estimates, error, reply)
-                attempt.outcome = outcome
-                attempt.latency_ms = (clock.monotonic_s() - started_s) * 1000
-                if error is not None:
-                    attempt.error_code = code_of(error)
-                    attempt.error = scrub(error, 500)
-                if reply is not None:
-                    attempt.finish, attempt.upstream_id = reply.finish, reply.upstream_id
-                tab.end(hold, attempt.cost)
-                book.append(_ended(call, attempt), flush=False)
-
+            weighing = _Weighing(tools, call, target, tab, hold)
             try:
                 reply = await inner(call)
             except BaseException as error:
                 cancelled = isinstance(error, asyncio.CancelledError)
-                end("cancelled" if cancelled else "failed", error, None)
+                weighing.end("cancelled" if cancelled else "failed", error, None)
                 raise
-            attempt.first_token_ms = (clock.monotonic_s() - started_s) * 1000
-            reply.on_close(lambda reply: end(reply.outcome or "failed", reply.error, reply))
+            weighing.follow(reply)
             return reply
 
         return service
@@ -87,45 +70,150 @@ def meter(book: Book, estimates: Estimates, clock: Clock) -> Layer:
     return layer
 
 
-def _weigh(
-    call: Call,
-    target: Deployment,
-    estimates: Estimates,
-    error: BaseException | None,
-    reply: Reply | None,
-) -> tuple[Usage, Cost]:
-    """Decide what an attempt used and cost; see the module docstring for the rule."""
-    if reply is None:
-        if not _may_be_billed(error):
-            return Usage(), Cost(0)
-        usage = Usage(prompt_tokens=estimates.prompt_tokens(call))
-        return usage, cost(usage, target.price, estimated=True)
-    told = reply.usage if reply.usage is not None and _credible(reply.usage) else None
-    usage = told or Usage()
-    whole = reply.outcome == "complete" or reply.finish is not None
-    if told is not None and whole:
-        estimates.learn(target.name, usage.completion_tokens // call.body.choices)
-        return usage, cost(usage, target.price)
-    shown = output_tokens_from_frames(
-        reply.shown_frames, reply.shown_bytes, reply.least_frame_bytes
+class _Tools(NamedTuple):
+    book: Book
+    estimates: Estimates
+    clock: Clock
+
+
+class _Weighing:
+    """One attempt under way: its records, and its hold, which grows with a streamed answer."""
+
+    __slots__ = (
+        "_attempt",
+        "_call",
+        "_hold",
+        "_reply",
+        "_seen_nusd",
+        "_started_s",
+        "_tab",
+        "_target",
+        "_task",
+        "_timer",
+        "_tools",
+        "_weight",
     )
-    usage = replace(
-        usage,
-        prompt_tokens=usage.prompt_tokens or estimates.prompt_tokens(call),
-        completion_tokens=max(usage.completion_tokens, shown),
-    )
-    return usage, cost(usage, target.price, estimated=True)
 
+    def __init__(self, tools: _Tools, call: Call, target: Deployment, tab: Tab, hold: Hold) -> None:
+        """Write `Begun`; where that fails, there was no attempt."""
+        trail, clock = call.trail, tools.clock
+        assert trail is not None
+        self._tools = tools
+        self._call = call
+        self._target = target
+        self._tab = tab
+        self._hold = hold
+        self._timer: Timer | None = None
+        self._weight: tuple[Usage, Cost] | None = None
+        """What the answer came to when it was cut."""
+        self._attempt = Attempt(
+            n=len(trail.attempts) + 1,
+            deployment=target.name,
+            started_ns=hold.at_ns,
+            hold_nusd=hold.nusd or 0,
+            price_snapshot=target.price.snapshot if target.price else "",
+        )
+        self._started_s = clock.monotonic_s()
+        try:
+            self._write_begun()
+        except BaseException:
+            tab.end(hold, Cost(0))
+            raise
+        trail.attempts.append(self._attempt)
 
-def _credible(usage: Usage) -> bool:
-    """Whether a report can be true; one that cannot must not empty a budget."""
-    reported_nusd = usage.reported_cost_nusd or 0
-    return usage.total_tokens <= _MOST_TOKENS and reported_nusd <= _MOST_REPORTED_NUSD
+    def end(self, outcome: Outcome, error: BaseException | None, reply: Reply | None) -> None:
+        """Journal and settle the attempt."""
+        if self._timer is not None:
+            self._timer.cancel()
+        attempt = self._attempt
+        attempt.usage, attempt.cost = self._weight or self._weigh(error, reply)
+        attempt.outcome = outcome
+        attempt.latency_ms = (self._tools.clock.monotonic_s() - self._started_s) * 1000
+        if error is not None:
+            attempt.error_code = code_of(error)
+            attempt.error = scrub(error, 500)
+        if reply is not None:
+            attempt.finish, attempt.upstream_id = reply.finish, reply.upstream_id
+        self._tab.end(self._hold, attempt.cost)
+        self._tools.book.append(_ended(self._call, attempt), flush=False)
 
+    def follow(self, reply: Reply) -> None:
+        """Go with an answer to its end."""
+        elapsed_s = self._tools.clock.monotonic_s() - self._started_s
+        self._attempt.first_token_ms = elapsed_s * 1000
+        reply.on_close(lambda reply: self.end(reply.outcome or "failed", reply.error, reply))
+        if self._call.stream and self._hold.hard_nusd:
+            # Weak, or the timer would keep a reply that its reader dropped.
+            self._reply = weakref.ref(reply)
+            self._seen_nusd = 0
+            self._wait()
 
-def _may_be_billed(error: BaseException | None) -> bool:
-    refused = isinstance(error, ProviderError) and (error.upstream_status or 200) >= 300
-    return was_sent(error) and not refused
+    def _weigh(self, error: BaseException | None, reply: Reply | None) -> tuple[Usage, Cost]:
+        return weigh(self._call, self._target, self._tools.estimates, error, reply)
+
+    def _write_begun(self) -> None:
+        self._tools.book.append(
+            _begun(self._call, self._target, self._attempt, self._hold), flush=True
+        )
+
+    # --- while an answer streams --------------------------------------------------------------
+
+    def _wait(self) -> None:
+        self._timer = self._tools.clock.call_later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        """Have the hold grow if most of it is used."""
+        reply, hold_nusd = self._unfinished(), self._hold.hard_nusd
+        if reply is None or hold_nusd is None:
+            return
+        usage, cost = self._weigh(None, reply)
+        used_nusd = cost.nusd or 0
+        if not reply.shown_frames or used_nusd * 4 <= hold_nusd * 3:
+            self._seen_nusd = used_nusd
+            self._wait()
+            return
+        wanted_nusd = 2 * max(hold_nusd, used_nusd)
+        if (most_nusd := most(self._call, self._target, usage)) is not None:
+            wanted_nusd = min(wanted_nusd, most_nusd)
+        if wanted_nusd > hold_nusd:
+            # Kept, because the loop does not keep it.
+            self._task = asyncio.create_task(self._top_up(used_nusd, wanted_nusd - hold_nusd))
+
+    async def _top_up(self, used_nusd: int, more_nusd: int) -> None:
+        """Ask for more, or for a part of it; without any, cut the answer before it is overdrawn."""
+        hold_nusd = self._hold.hard_nusd or 0
+        for part in _PARTS:
+            if await self._tab.top_up(self._hold, max(1, more_nusd // part)):
+                self._attempt.hold_nusd = self._hold.nusd or 0
+                with suppress(RecordError):  # which the end will meet as well, and tell
+                    self._write_begun()
+                break
+        else:
+            reply = self._unfinished()
+            if reply is not None and 2 * used_nusd - self._seen_nusd >= hold_nusd:
+                self._cut(reply)
+        if self._unfinished() is None:
+            return
+        self._seen_nusd = used_nusd
+        self._wait()
+
+    def _unfinished(self) -> Reply | None:
+        """Return the answer if more of it may come."""
+        reply = self._reply()
+        return reply if reply and reply.outcome is None and reply.finish is None else None
+
+    def _cut(self, reply: Reply) -> None:
+        """End the answer as one that reached its length."""
+        assert self._call.trail is not None
+        self._call.trail.route.append(f"{self._target.name}: budget_cut")
+        usage, _ = self._weight = self._weigh(None, reply)
+        finishes = [
+            Finish(choice=choice, reason="length", raw=BUDGET_CUT)
+            for choice in range(self._call.body.choices)
+            if choice not in reply.finished
+        ]
+        with suppress(Exception):  # a broken tail is told to the reader
+            reply.finish_early(Frame(b"", _CUT, events=(*finishes, UsageReport(usage=usage))))
 
 
 def _begun(call: Call, target: Deployment, attempt: Attempt, hold: Hold) -> Begun:

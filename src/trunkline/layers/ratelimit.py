@@ -27,11 +27,12 @@ class Bucket:
 
     def wait_s(self, units: float, now_s: float) -> float:
         """Return 0 when `units` are there, else the seconds until they will be."""
-        rate = self.per_minute / _MINUTE_S
-        self._left = min(float(self.per_minute), self._left + (now_s - self._at_s) * rate)
+        most = self.per_minute
+        left = self._left + (now_s - self._at_s) * most / _MINUTE_S
+        self._left = left = left if left < most else float(most)
         self._at_s = now_s
-        short = min(units, self.per_minute) - self._left
-        return short / rate if short > _ROUNDING else 0.0
+        short = (units if units < most else most) - left
+        return short * _MINUTE_S / most if short > _ROUNDING else 0.0
 
     def take(self, units: float) -> None:
         """Take `units`; negative gives back. The level may go below zero and is paid off later."""
@@ -52,41 +53,40 @@ class Limiter:
         Raises:
             RateLimited: with the seconds until there is room.
         """
-        now_s = self._clock.monotonic_s()
         limits = target.limits
         estimates = self._estimates
         tokens = estimates.prompt_tokens(call) + estimates.output_tokens(call, target.name)
-        wanted = (
-            ("requests", limits.requests_per_minute, 1),
-            ("tokens", limits.tokens_per_minute, tokens),
-        )
-        taking = []
-        for unit, per_minute, units in wanted:
-            if per_minute is None:
-                continue
-            bucket = self._bucket(target.provider, unit, per_minute, now_s)
-            if wait_s := bucket.wait_s(units, now_s):
-                raise RateLimited(
-                    f"{target.provider} is limited to {per_minute} {unit} per minute here; "
-                    f"room in {wait_s:.1f} s",
-                    retry_after_s=wait_s,
-                )
-            taking.append((bucket, units))
-        for bucket, units in taking:
-            bucket.take(units)
+        of_requests = self._room(target, "requests", limits.requests_per_minute, 1)
+        of_tokens = self._room(target, "tokens", limits.tokens_per_minute, tokens)
+        if of_requests is not None:
+            of_requests.take(1)
+        if of_tokens is not None:
+            of_tokens.take(tokens)
         return tokens
 
     def give_back(self, target: Deployment, tokens: int, requests: int = 0) -> None:
         """Give back what was reserved and not used; negative takes what was used beyond."""
         for unit, units in (("tokens", tokens), ("requests", requests)):
-            if (bucket := self._buckets.get((target.provider, unit))) is not None:
+            if units and (bucket := self._buckets.get((target.provider, unit))) is not None:
                 bucket.take(-units)
 
-    def _bucket(self, provider: str, unit: str, per_minute: int, now_s: float) -> Bucket:
-        bucket = self._buckets.get((provider, unit))
+    def _room(
+        self, target: Deployment, unit: str, per_minute: int | None, units: int
+    ) -> Bucket | None:
+        """Return the bucket that has room for `units`, None where there is no limit."""
+        if per_minute is None:
+            return None
+        now_s, key = self._clock.monotonic_s(), (target.provider, unit)
+        bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[provider, unit] = Bucket(per_minute, now_s)
+            bucket = self._buckets[key] = Bucket(per_minute, now_s)
         bucket.per_minute = per_minute  # a new configuration may say otherwise
+        if wait_s := bucket.wait_s(units, now_s):
+            raise RateLimited(
+                f"{target.provider} is limited to {per_minute} {unit} per minute here; "
+                f"room in {wait_s:.1f} s",
+                retry_after_s=wait_s,
+            )
         return bucket
 
 

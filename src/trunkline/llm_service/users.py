@@ -101,7 +101,9 @@ class Users:
 
     async def find(self, user_id: str) -> User | None:
         """Return what is known of a user; None = nothing."""
-        return await asyncio.to_thread(UserTable(self.line.store).find, _text(user_id, "user_id"))
+        return await asyncio.to_thread(
+            UserTable(self.line.store.database).find, _text(user_id, "user_id")
+        )
 
     async def left_nusd(self, user_id: str) -> int:
         """Return what a user may still spend in this period, in nano-USD; adds an unknown one."""
@@ -130,6 +132,8 @@ class Users:
             await asyncio.to_thread(self._enter, line, user_id, info)
             account = line.ledger.granted(user_id)
             assert account is not None
+        elif not account.purse.open:  # a new period: others may have spent of it already
+            await asyncio.to_thread(line.ledger.open_account, account)
         return account
 
     def _enter(self, line: Trunkline, user_id: str, info: Mapping[str, str | None]) -> None:
@@ -140,7 +144,7 @@ class Users:
             period=self._period,
             created_ns=line.clock.now_ns(),
         )
-        line.ledger.grant(user_id, _rule(UserTable(line.store).enter(user)))
+        line.ledger.grant(user_id, _rule(UserTable(line.store.database).enter(user)))
 
     def _enough(self, allowance_usd: Amount) -> int:
         nusd = _nusd(allowance_usd, "allowance_usd")
@@ -156,7 +160,7 @@ class Users:
 
 def _allow(line: Trunkline, user_id: str, allowance_nusd: int) -> bool:
     """Change an allowance, in the records and in the ledger; False = there is no such user."""
-    table = UserTable(line.store)
+    table = UserTable(line.store.database)
     user = table.allow(user_id, allowance_nusd)
     if user is None:
         return False

@@ -117,12 +117,7 @@ class Metrics:
 
     For one thread: there are no locks. Feed it each batch once, after the store has taken it:
 
-        class Observed(SqliteStore):
-            def apply(self, file, offset, records):
-                super().apply(file, offset, records)
-                metrics.observe(records)
-
-        ingest(data_dir, Observed(data_dir / "trunkline.db"))
+        ingest(data_dir, Store(SqliteDatabase(data_dir / "trunkline.db"), metrics.observe))
 
     So a record is counted at most once, and not at all if another process brought it into the
     store, as one does that finds nobody to ask for it.

@@ -70,11 +70,10 @@ class Planner:
     def _aimed(self, deployment: Deployment, spoken: str | None, now_ns: int) -> Deployment:
         """Return a deployment at its present price, to be asked in the caller's way if it can."""
         provider, model = self._config.providers[deployment.provider], deployment.model
-        return replace(
-            deployment,
-            dialect=provider.dialect(model, spoken),
-            price=provider.price(model, now_ns),
-        )
+        price = deployment.price
+        if price is None or not price.configured:
+            price = provider.price(model, now_ns)
+        return replace(deployment, dialect=provider.dialect(model, spoken), price=price)
 
     def _candidates(self, provider_name: str | None, model: str) -> Iterator[Candidate]:
         config = self._config

@@ -1,3 +1,7 @@
-"""Where records are kept and asked for: `schema` what is stored, `rows` what queries answer,
-`sqlite` the engine for one machine. An engine is the only module that imports its driver.
+"""Where records are kept and asked for.
+
+`database` is what an engine owes, `sqlite` and `postgres` are engines: the only modules that import
+their drivers. `schema` says what is stored, `migrations` how an older database gets there. `store`
+takes records in and answers, with `changes`, `records` and `rows`; `sums`, `ledger` and `outbox`
+follow what it takes in.
 """

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import astuple
 
+from trunkline.storage.database import NULL, NULLABLE
 from trunkline.types.answer import Usage
 from trunkline.types.call import Attempt, Cost
 from trunkline.types.record import PROCESS_DIED, Begun, Called, Ended, Record
@@ -24,13 +25,19 @@ _S = TypeVar("_S", bound=Struct)
 
 _LISTS = {"tags", "route"}
 _FLAGS = {"stream", "tracked"}
-_LARGEST = 2**53
-"""No honest count of tokens or nano-USD is larger, and a thousand such still add up in 64 bits."""
-_NULL = -(2**63) + 1
-"""Stands for None, which SQLite's driver takes ten times as long to bind as a number."""
+_LARGEST = 2**43
+"""No honest count of tokens or nano-USD (8,796 USD) of one attempt is larger, and a million such
+still add up in 64 bits: what an upstream makes up must not stop ingestion."""
 
 PAYER = ("model", "key_id", "user_id", "team_id", "tenant_id", "tags", "run", "tracked")
 """What `Begun` says of its call; it is stored with the call."""
+
+
+def bounded(count: int) -> int:
+    """Return `count`, or the largest that is kept of its sign."""
+    if -_LARGEST <= count <= _LARGEST:
+        return count
+    return _LARGEST if count > 0 else -_LARGEST
 
 
 class _Columns:
@@ -47,7 +54,7 @@ class _Columns:
             [place for place, name in enumerate(names) if name in some]
             for some in (optional, counts, {"tags"}, _LISTS, _FLAGS)
         )
-        self.marks = {name: f"nullif(?, {_NULL})" if name in optional else "?" for name in names}
+        self.marks = {name: NULLABLE if name in optional else "?" for name in names}
         """What stands for each column in a statement."""
 
     def values(self, record: Record, *more: Any) -> list[Any]:
@@ -56,10 +63,10 @@ class _Columns:
         for place in self._counts:
             count = row[place]
             if count and not -_LARGEST <= count <= _LARGEST:
-                row[place] = _LARGEST if count > 0 else -_LARGEST
+                row[place] = bounded(count)
         for place in self._optional:
             if row[place] is None:
-                row[place] = _NULL
+                row[place] = NULL
         for place in self._sets:
             if row[place]:  # one given twice must not be counted twice
                 row[place] = tuple(dict.fromkeys(row[place]))
@@ -93,7 +100,7 @@ def _upsert(table: str, key: tuple[str, ...], marks: Mapping[str, str]) -> str:
     fill = ", ".join(f"{name} = excluded.{name}" for name in marks if name not in key)
     return (
         f"{_insert(table, marks)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {fill} "
-        f"WHERE excluded.error_code IS NOT '{PROCESS_DIED}' OR {table}.outcome IS NULL"
+        f"WHERE coalesce(excluded.error_code, '') <> '{PROCESS_DIED}' OR {table}.outcome IS NULL"
     )
 
 
@@ -105,36 +112,57 @@ _ENDED = _upsert("attempts", _KEY, _ended.marks)
 _CALLED = _upsert("calls", ("call_id",), _called.marks | _JOURNAL)
 
 
-def statements(records: Iterable[Record], journal: int) -> list[tuple[str, list[list[Any]]]]:
-    """Return what writes `records`: statements, each with the rows it takes.
+class Batch:
+    """New records, of each kind the one that counts for an attempt or a call.
+
+    It is the last one; one that recovery made counts where there is no other.
+    """
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self.begun: dict[tuple[str, int], Begun] = {}
+        self.ended: dict[tuple[str, int], Ended] = {}
+        self.called: dict[str, Called] = {}
+        for record in records:
+            if isinstance(record, Begun):
+                self.begun[record.call_id, record.n] = record
+            elif isinstance(record, Ended):
+                place = record.call_id, record.n
+                if record.error_code != PROCESS_DIED or place not in self.ended:
+                    self.ended[place] = record
+            elif record.error_code != PROCESS_DIED or record.call_id not in self.called:
+                self.called[record.call_id] = record
+
+    def call_ids(self) -> list[str]:
+        """Return the ids of all calls that it is about."""
+        attempts = (call_id for call_id, _ in (*self.begun, *self.ended))
+        return [*dict.fromkeys((*self.called, *attempts))]
+
+
+def statements(batch: Batch, journal: int) -> list[tuple[str, list[list[Any]]]]:
+    """Return what writes a batch: statements, each with the rows it takes.
 
     An attempt whose two records are both here is written once, and so is a call. An end that
     recovery made never replaces another.
     """
-    begun: dict[tuple[str, int], Begun] = {}
     payers: dict[str, Begun] = {}
-    whole: list[tuple[Begun, Ended]] = []
-    ended: list[Ended] = []
-    called: list[Called] = []
-    for record in records:
-        if isinstance(record, Begun):
-            begun[record.call_id, record.n] = record
+    begun: list[Begun] = []
+    whole: list[list[Any]] = []
+    rest = dict(batch.ended)
+    for place, record in batch.begun.items():
+        if record.call_id not in batch.called:
             payers.setdefault(record.call_id, record)
-        elif isinstance(record, Called):
-            called.append(record)
-            payers.pop(record.call_id, None)
-        elif record.error_code != PROCESS_DIED and (
-            first := begun.pop((record.call_id, record.n), None)
-        ):
-            whole.append((first, record))
+        end = batch.ended.get(place)
+        if end is None or end.error_code == PROCESS_DIED:
+            begun.append(record)
         else:
-            ended.append(record)
+            whole.append(_begun.values(record) + _ended.values(end)[len(_KEY) :])
+            del rest[place]
     return [
         (_OPENED, [_payer.values(record, journal) for record in payers.values()]),
-        (_BEGUN, [_begun.values(record) for record in begun.values()]),
-        (_WHOLE, [_begun.values(a) + _ended.values(b)[len(_KEY) :] for a, b in whole]),
-        (_ENDED, [_ended.values(record) for record in ended]),
-        (_CALLED, [_called.values(record, journal) for record in called]),
+        (_BEGUN, [_begun.values(record) for record in begun]),
+        (_WHOLE, whole),
+        (_ENDED, [_ended.values(record) for record in rest.values()]),
+        (_CALLED, [_called.values(record, journal) for record in batch.called.values()]),
     ]
 
 

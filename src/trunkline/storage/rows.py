@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from trunkline.types.call import Attempt, Outcome
 from trunkline.types.record import Called
 
-By = Literal["model", "deployment", "provider", "key", "user", "tenant", "tag", "day"]
+By = Literal["model", "deployment", "provider", "key", "user", "team", "tenant", "tag", "day"]
 
 
 class UsageRow(Struct, frozen=True, kw_only=True):
@@ -24,7 +24,7 @@ class UsageRow(Struct, frozen=True, kw_only=True):
     value: str | None
     """None for calls that have none: no user, no tag, ..."""
     requests: int
-    """Calls that are over. One with two tags counts for both; so with deployments."""
+    """Calls that are over, one with two tags for both; of a deployment or provider: attempts."""
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
@@ -36,7 +36,7 @@ class UsageRow(Struct, frozen=True, kw_only=True):
     cost_nusd: int
     """Of the attempts whose cost is known."""
     unknown_price_requests: int
-    """Calls with an attempt whose cost is not known."""
+    """Of `requests`, those whose cost is not known."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row with its value under the name of what it is: `{"model": ..., ...}`."""
@@ -59,6 +59,19 @@ class CallRow(Struct, frozen=True, kw_only=True):
         return {"call": asdict(self.call), "attempts": attempts}
 
 
+class UsageFilter(Struct, frozen=True, kw_only=True):
+    """Which usage; None = any."""
+
+    since_ns: int | None = None
+    """The quarter of an hour around it is the first that counts."""
+    until_ns: int | None = None
+    """The quarter of an hour before it is the last, or the one that it falls into."""
+    key_id: str | None = None
+    user_id: str | None = None
+    team_id: str | None = None
+    tenant_id: str | None = None
+
+
 class CallFilter(Struct, frozen=True, kw_only=True):
     """Which calls; None = any."""
 
@@ -67,9 +80,15 @@ class CallFilter(Struct, frozen=True, kw_only=True):
     user_id: str | None = None
     tenant_id: str | None = None
     model: str | None = None
+    deployment: str | None = None
+    """The one that answered, or the last that was tried."""
     outcome: Outcome | None = None
     tag: str | None = None
     since_ns: int | None = None
     """Started then or later."""
+    until_ns: int | None = None
+    """Started before."""
+    after: tuple[int, str] | None = None
+    """`started_ns` and `call_id` of the last call of a page: what comes next."""
     hidden: bool = False
     """Show those with `track_tokens=False` too; for administrators."""

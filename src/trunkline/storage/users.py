@@ -6,19 +6,16 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from trunkline.config.model import Period
-from trunkline.storage.sqlite import SqliteStore
+from trunkline.storage import principals
+from trunkline.storage.database import Database
 
-_TABLE = """
-CREATE TABLE IF NOT EXISTS users (
-    id TEXT PRIMARY KEY,
-    name TEXT,
-    email TEXT,
-    allowance_nusd INTEGER NOT NULL,
-    period TEXT NOT NULL,
-    created_ns INTEGER NOT NULL
-)"""
-_ENTER = "INSERT INTO users VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
-_ALLOW = "UPDATE users SET allowance_nusd = ? WHERE id = ?"
+_COLUMNS = "id, name, email, allowance_nusd, period, created_ns"
+_FIND = f"SELECT {_COLUMNS} FROM users WHERE id = ? AND allowance_nusd IS NOT NULL"
+_ENTER = f"""
+    INSERT INTO users ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id)
+    DO UPDATE SET allowance_nusd = excluded.allowance_nusd, period = excluded.period
+    WHERE users.allowance_nusd IS NULL"""
+_ALLOW = "UPDATE users SET allowance_nusd = ? WHERE id = ? AND allowance_nusd IS NOT NULL"
 
 
 class User(Struct, frozen=True, kw_only=True):
@@ -33,17 +30,21 @@ class User(Struct, frozen=True, kw_only=True):
 
 
 class UserTable:
-    """The users of a store; every method raises `RecordError` when the store cannot be used."""
+    """The users in a database; every method raises `RecordError` when it cannot be used.
 
-    def __init__(self, store: SqliteStore) -> None:
-        self._store = store
+    `trunkline.storage.principals` has the same rows, and all else that is known of a user; who has
+    no allowance there is not here.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def find(self, user_id: str) -> User | None:
         """Return the user, if there is one."""
         return self._after(None, (), user_id)
 
     def enter(self, user: User) -> User:
-        """Add a user; return the one who was there before, if any, else the new one."""
+        """Add a user, or an allowance to one without; return what is known of the user then."""
         return self._after(_ENTER, astuple(user), user.id) or user
 
     def allow(self, user_id: str, allowance_nusd: int) -> User | None:
@@ -54,9 +55,8 @@ class UserTable:
         self, statement: str | None, values: tuple[object, ...], user_id: str
     ) -> User | None:
         # No journal has these rows as well, so they must be safe from a power failure at once.
-        with self._store._session("BEGIN IMMEDIATE", synchronous="FULL") as db:
-            db.execute(_TABLE)
-            if statement:
-                db.execute(statement, values)
-            row = db.execute("SELECT * FROM users WHERE id = ?", (user_id,)).fetchone()
-        return User(**row) if row else None
+        with self._database.session(write=True, durable=True) as db:
+            if statement and db.execute(statement, values).rowcount > 0:
+                principals.count(db)  # the gateway holds their keys to the allowance
+            row = db.execute(_FIND, (user_id,)).fetchone()
+        return User(**dict(row)) if row else None

@@ -188,6 +188,11 @@ class AiohttpExchange:
         """Whether the whole body has arrived, read or not."""
         return self._payload is not None and self._payload.is_eof()
 
+    @property
+    def spent(self) -> bool:
+        """Whether `read` has nothing more to give; False = it has to be asked."""
+        return False
+
     async def start(self) -> None:
         """Send the request and wait for the head of the answer."""
         handler = self._handler

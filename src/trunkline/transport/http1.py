@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
+from trunkline.codec import field_name
 from trunkline.errors import BadAnswer, ConnectFailed, ConnectionLost, ProviderError, Truncated
 from trunkline.observability.redact import scrub
 from trunkline.transport.connection import Connection
@@ -55,7 +56,9 @@ class Http1Exchange:
     def __init__(self, connection: Connection, head: bytes, body: bytes) -> None:
         self.reused = connection.served
         self.status = 0
-        self.headers: Mapping[str, str] = {}
+        self._fields: dict[str, str] = {}
+        self.headers: Mapping[str, str] = self._fields
+        """Complete once there is a status."""
         self.heard = False
         """Whether any byte of an answer came."""
         self.ended = False
@@ -66,8 +69,6 @@ class Http1Exchange:
         self._body = body
         self._chunks: list[bytes] = []
         self.on_body = self._chunks.append
-        self._fields: dict[str, str] = {}
-        """The headers, or the trailers, that have come so far."""
         self._parser: HttpResponseParser | None = None
         self._inflater: Inflater | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -77,6 +78,11 @@ class Http1Exchange:
         self._head_bytes = 0
         self._fruitless_bytes = 0
         """Since something of a body came."""
+
+    @property
+    def spent(self) -> bool:
+        """Whether `read` has nothing more to give; False = it has to be asked."""
+        return self.ended and not (self._chunks or self._error or self._inflater)
 
     async def start(self) -> None:
         """Send the request and wait for the head of the answer."""
@@ -185,7 +191,8 @@ class Http1Exchange:
                 self._break(_invalid(error, in_body=bool(self.status)))
         if not self.ended:
             self._count(len(data))
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def feed_eof(self) -> None:
         """Take the end of all that comes."""
@@ -236,24 +243,25 @@ class Http1Exchange:
         if self._head_bytes > HEAD_BYTES:
             self._break(_too_large())
             raise ValueError
-        fields, key = self._fields, name.decode("latin-1").lower()
-        text = value.decode("latin-1").rstrip()
-        fields[key] = f"{fields[key]}, {text}" if key in fields else text
+        if not self.status:
+            fields, key, text = self._fields, field_name(name), value.decode("latin-1").rstrip()
+            fields[key] = f"{fields[key]}, {text}" if key in fields else text
 
     def on_headers_complete(self) -> None:
         """Take the head, unless it announces another."""
         assert self._parser is not None
         status, headers = self._parser.get_status_code(), self._fields
-        self._fields = {}
         if 100 <= status < 200 and status != 101:
+            headers.clear()
             return
-        self.status, self.headers = status, headers
-        transfer = headers.get("transfer-encoding", "chunked").lower()
-        content = headers.get("content-encoding", "identity").lower()
-        if transfer != "chunked":
-            self._inflater = Inflater(transfer)
-        elif content != "identity":
-            self._inflater = Inflater(content)
+        self.status = status
+        if "transfer-encoding" in headers or "content-encoding" in headers:
+            transfer = headers.get("transfer-encoding", "chunked").lower()
+            content = headers.get("content-encoding", "identity").lower()
+            if transfer != "chunked":
+                self._inflater = Inflater(transfer)
+            elif content != "identity":
+                self._inflater = Inflater(content)
 
     def on_message_complete(self) -> None:
         """Note the end of the body."""

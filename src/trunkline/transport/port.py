@@ -45,6 +45,10 @@ class Exchange(Protocol):
     def ended(self) -> bool:
         """Whether the whole body has arrived, read or not."""
 
+    @property
+    def spent(self) -> bool:
+        """Whether `read` has nothing more to give; False = it has to be asked."""
+
     def fail(self, error: ProviderError) -> None:
         """Break off: whoever waits in `start` or `read` gets `error`."""
 

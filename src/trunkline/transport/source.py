@@ -47,11 +47,10 @@ class WireSource:
         if not first.strip():
             first = await self._read_past_blanks(first)
         if not _is_stream(first, self._exchange.headers.get("content-type", "")):
-            if not self._exchange.ended:
-                self._watch.begin()
-            body = await read_body(self._exchange, self._watch, first)
+            if not self._exchange.spent:
+                first = await self._read_on(first)
             self.close()  # it was read to its end, so the connection may serve another call now
-            return [self._dialect.decode(body, self._memo)]
+            return [self._dialect.decode(first, self._memo)]
         self._splitter = SseSplitter()
         self._blocks = iter(self._splitter.feed(first))
         frames: list[Frame] = []
@@ -112,6 +111,12 @@ class WireSource:
             if self._exchange.ended:
                 return
             await asyncio.sleep(0)
+
+    async def _read_on(self, first: bytes) -> bytes:
+        """Return the whole body that begins with `first`."""
+        if not self._exchange.ended:
+            self._watch.begin()
+        return await read_body(self._exchange, self._watch, first)
 
     async def _read_past_blanks(self, first: bytes) -> bytes:
         """Return the first bytes that tell what the body is, with the blanks before them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -10,6 +11,10 @@ from msgspec import Struct
 FinishReason = Literal[
     "stop", "length", "tool_calls", "content_filter", "error", "pause", "unknown"
 ]
+
+
+BUDGET_CUT = "budget"
+"""The word (`Finish.raw`) for an answer that was ended because its budget had no more."""
 
 
 class Usage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -31,11 +36,39 @@ class Usage(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     audio_output_tokens: int = 0
     reported_cost_nusd: int | None = None
     """What the provider itself says this cost, where it says so."""
+    service_tier: str = ""
+    """The tier of prices that the provider says it served, in its own word (`flex`, `priority`,
+    `batch`, ...); "" = its standard one, or it did not say. See `served_tier`."""
+    web_search_requests: int = 0
+    """Searches that the provider made for the answer and charges apart."""
 
     @property
     def total_tokens(self) -> int:
         """Prompt plus completion."""
         return self.prompt_tokens + self.completion_tokens
+
+
+_TIER = re.compile(r"[a-z0-9_.-]{1,32}")
+_STANDARD_TIERS = frozenset({"", "auto", "default", "standard", "standard_only", "on_demand"})
+
+
+def served_tier(said: Any) -> str:
+    """Return a provider's word for a service tier as `Usage.service_tier` has it.
+
+    All words for the standard tier become "", and so does `auto`, which is what was asked for and
+    not what was served. What cannot be a word is `other`: a tier nobody knows is not the standard
+    one.
+
+    Source: https://platform.openai.com/docs/api-reference/chat/object (2026-11-20)
+    Source: https://platform.claude.com/docs/en/api/service-tiers (2026-11-20)
+    Source: https://console.groq.com/docs/service-tiers (2026-11-20)
+    """
+    if not isinstance(said, str):
+        return ""
+    tier = said.strip().lower()
+    if tier in _STANDARD_TIERS:
+        return ""
+    return tier if _TIER.fullmatch(tier) else "other"
 
 
 class Event(Struct, frozen=True, kw_only=True):

@@ -128,6 +128,9 @@ class Quote(Struct, frozen=True):
     """None only where the price is not known."""
     proven_nusd: int | None
     """An upper bound that holds whatever the provider does."""
+    priced: bool = True
+    """False = the service tier that is asked for has no known price; the estimate is for the
+    standard one."""
 
 
 class Hold(Protocol):
@@ -136,6 +139,14 @@ class Hold(Protocol):
     @property
     def nusd(self) -> int | None:
         """How much is held, in nano-USD; None = the price is not known."""
+
+    @property
+    def at_ns(self) -> int:
+        """When, in nanoseconds since the epoch: budgets take it for the attempt's beginning."""
+
+    @property
+    def hard_nusd(self) -> int | None:
+        """How much of it hard budgets hold, whose holds are estimates; None = no such one pays."""
 
 
 class Tab(Protocol):
@@ -146,6 +157,12 @@ class Tab(Protocol):
 
         Raises:
             LocalRefusal: a scope has no room; another deployment may fit.
+        """
+
+    async def top_up(self, hold: Hold, nusd: int) -> bool:
+        """Hold `nusd` more for an attempt under way, on every hard budget, all or none.
+
+        False = refused, or the attempt ended meanwhile; nothing has changed then.
         """
 
     def end(self, hold: Hold, cost: Cost) -> None:

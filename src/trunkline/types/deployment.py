@@ -48,9 +48,15 @@ class Price(Struct, frozen=True, kw_only=True):
     audio_output_nusd: int | None = None
     request_nusd: int = 0
     """Nano-USD per million requests."""
+    web_search_nusd: int | None = None
+    """Nano-USD per million searches that the provider makes; None = an answer with one has no known
+    cost."""
     tiers: tuple[tuple[int, Price], ...] = ()
     """(threshold, price), rising: the whole call costs the last one whose threshold in prompt
     tokens is exceeded."""
+    service_tiers: tuple[tuple[str, Price], ...] = ()
+    """(`Usage.service_tier`, price): what counts instead of this when that tier was served. A tier
+    that is not here has no known price."""
     snapshot: str = ""
     """Where and when this price was read, kept on every row."""
     configured: bool = False

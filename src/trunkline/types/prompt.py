@@ -20,10 +20,11 @@ HARMLESS = frozenset(
     {
         *("logit_bias", "logprobs", "top_logprobs", "metadata", "store", "stream_options"),
         *("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "user", "verbosity"),
-        *("cache_control", "min_p", "repetition_penalty"),
+        *("cache_control", "min_p", "repetition_penalty", "service_tier"),
     }
 )
-"""Options without a name here that add nothing to what is read, written or charged."""
+"""Options without a name here that add nothing to what is read, written or charged; what a
+`service_tier` costs, `accounting.estimate` knows."""
 
 
 class Tool(Struct, frozen=True, kw_only=True):
@@ -134,7 +135,7 @@ class Wire(Struct, frozen=True, kw_only=True, dict=True):
     end_user: str | None = None
     bounded: bool = False
     """True = all that the provider reads is in these bytes, and nothing in them is charged apart:
-    no tools that it runs itself, nothing it has stored, no other tier of prices."""
+    no tools that it runs itself, nothing it has stored."""
     thoughts: bool = True
     """False = no message carries thoughts of earlier answers, which some providers refuse."""
     headers: Mapping[str, str] = {}

@@ -2,13 +2,15 @@
 
 import json
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
+from msgspec.structs import replace
 
-from trunkline.accounting.estimate import Estimates, Learned
+from trunkline.accounting.estimate import Estimates, Learned, asked_tier
 from trunkline.accounting.price import bound, cost
 from trunkline.dialects import load
 from trunkline.errors import InputError
@@ -22,6 +24,7 @@ from trunkline.types import (
     Part,
     Price,
     Prompt,
+    Quote,
     Text,
     Tool,
     ToolResult,
@@ -303,3 +306,78 @@ def test_without_a_cap_there_is_no_proof() -> None:
 def test_a_proof_is_made_only_for_strict_budgets() -> None:
     """Nobody else asks for it."""
     assert Estimates().quote(ask(cap=10), TARGET).proven_nusd is None
+
+
+# --- service tiers --------------------------------------------------------------------------------
+
+DEAR = Price(input_nusd=6_000_000_000, output_nusd=30_000_000_000)
+CHEAP = Price(input_nusd=1_000_000_000, output_nusd=5_000_000_000)
+IN_TIERS = replace(PRICE, service_tiers=(("flex", CHEAP), ("priority", DEAR)))
+STANDARD_ONLY, RAISED = (PRICE,), (PRICE, DEAR)
+
+
+def tiered(dialect: str = "openai_chat", **options: Any) -> Chat:
+    """Make a call with options, as it comes off a wire."""
+    asked = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5, **options}
+    return load(dialect).read(json.dumps(asked).encode())
+
+
+def dearest(prices: tuple[Price, ...], input_tokens: int) -> int:
+    """Return the most that five tokens of answer cost at any of `prices`."""
+    return max(bound(p, input_tokens=input_tokens, output_tokens=5) or 0 for p in prices)
+
+
+@pytest.mark.parametrize(
+    ("options", "likely", "possible"),
+    [
+        ({}, STANDARD_ONLY, RAISED),
+        ({"service_tier": "auto"}, RAISED, RAISED),
+        ({"service_tier": "default"}, STANDARD_ONLY, STANDARD_ONLY),
+        ({"service_tier": "standard_only"}, STANDARD_ONLY, STANDARD_ONLY),
+        ({"service_tier": "priority"}, RAISED, RAISED),
+        ({"service_tier": "flex"}, (PRICE, CHEAP), (PRICE, CHEAP)),
+        ({"service_tier": 5}, STANDARD_ONLY, RAISED),
+    ],
+)
+def test_the_tier_that_is_asked_for_is_held(
+    options: dict[str, Any], likely: tuple[Price, ...], possible: tuple[Price, ...]
+) -> None:
+    """With the standard one, which may be served instead; where the provider chooses, `priority`.
+
+    To be safe it is proven with `priority` where the request leaves it open, and likely without.
+    """
+    estimates, call = Estimates(proving=True), tiered(**options)
+    quote = estimates.quote(call, replace(TARGET, price=IN_TIERS))
+    assert quote.priced
+    assert quote.estimate_nusd == dearest(likely, estimates.prompt_tokens(call))
+    assert quote.proven_nusd == dearest(possible, call.body.size_bytes + 64)
+    typed = Chat(model="m", body=call.prompt)
+    assert estimates.quote(typed, replace(TARGET, price=IN_TIERS)).estimate_nusd == dearest(
+        likely, estimates.prompt_tokens(typed)
+    )
+
+
+@pytest.mark.parametrize("options", [{"service_tier": "scale"}, {"speed": "fast"}])
+def test_a_tier_without_a_price_is_held_as_standard_and_has_no_proof(
+    options: dict[str, Any],
+) -> None:
+    """So that a budget can refuse it, and one that does not has something to hold."""
+    estimates, call = Estimates(proving=True), tiered(**options)
+    target = replace(TARGET, price=IN_TIERS)
+    standard_nusd = dearest(STANDARD_ONLY, estimates.prompt_tokens(call))
+    assert estimates.quote(call, target) == Quote(standard_nusd, None, priced=False)
+
+
+def test_an_answer_that_did_not_say_is_charged_in_the_tier_asked_for() -> None:
+    """Where it has a price, and where the deployment was sent the option at all."""
+    target = replace(TARGET, price=IN_TIERS)
+    assert asked_tier(tiered(service_tier="flex"), target) == "flex"
+    assert asked_tier(tiered(service_tier="auto"), target) == ""
+    assert asked_tier(tiered(service_tier="flex"), TARGET) == ""
+    assert asked_tier(tiered(service_tier="flex"), replace(target, price=None)) == ""
+    assert asked_tier(tiered("anthropic", service_tier="flex"), target) == ""
+    assert asked_tier(tiered(service_tier="flex"), replace(target, dialect="anthropic")) == ""
+    fast = replace(
+        target, dialect="anthropic", price=replace(PRICE, service_tiers=(("fast", DEAR),))
+    )
+    assert asked_tier(tiered("anthropic", speed="fast"), fast) == "fast"

@@ -7,35 +7,29 @@ from typing import Any
 
 import pytest
 
+from tests.ledgers import TARGET, budget, by, ledger_of, quote
+from tests.ledgers import spend as spend_by
+from trunkline.accounting.in_process import InProcessLeases
 from trunkline.accounting.ledger import Ledger
 from trunkline.config import BudgetRule
 from trunkline.errors import BudgetExhausted
 from trunkline.testing import ManualClock
-from trunkline.types import Call, Chat, Cost, Deployment, Principal, Prompt, Quote
-
-TARGET = Deployment(provider="p", model="m")
+from trunkline.types import Cost
 
 
 def rule(amount_nusd: int = 100, **fields: Any) -> BudgetRule:
     """Make a rule on the user `u`."""
-    fields = {"scope": "user:u", "period": "total", **fields}
-    return BudgetRule(amount_nusd=amount_nusd, **fields)
-
-
-def ask(user_id: str | None = "u") -> Call:
-    """Make a call."""
-    return Chat(model="m", body=Prompt(messages=()), principal=Principal(user_id=user_id))
+    return budget("user:u", amount_nusd, **fields)
 
 
 async def spend(ledger: Ledger, nusd: int, user_id: str | None = "u") -> None:
     """Make an attempt that costs what it held."""
-    tab = ledger.open(ask(user_id))
-    tab.end(await tab.begin(TARGET, Quote(nusd, nusd)), Cost(nusd))
+    await spend_by(ledger, nusd, by(user_id))
 
 
 async def test_only_its_user_pays_into_it() -> None:
     """Beside the budgets of the configuration; others and nobody are not limited."""
-    ledger = Ledger([rule(1000)], ManualClock())
+    ledger = ledger_of(rule(1000))
     ledger.grant("u", rule(100))
     await spend(ledger, 60)
     await spend(ledger, 60, "v")
@@ -47,7 +41,7 @@ async def test_only_its_user_pays_into_it() -> None:
 
 async def test_a_refusal_by_it_holds_nothing_elsewhere() -> None:
     """All or none."""
-    ledger = Ledger([rule(1000)], ManualClock())
+    ledger = ledger_of(rule(1000))
     ledger.grant("u", rule(10))
     with pytest.raises(BudgetExhausted):
         await spend(ledger, 60)
@@ -56,7 +50,7 @@ async def test_a_refusal_by_it_holds_nothing_elsewhere() -> None:
 
 async def test_the_first_grant_stays() -> None:
     """A second one neither changes the amount nor forgets what was spent."""
-    ledger = Ledger([], ManualClock())
+    ledger = ledger_of()
     ledger.grant("u", rule(100))
     await spend(ledger, 60)
     ledger.grant("u", rule(10**6))
@@ -68,10 +62,10 @@ async def test_the_first_grant_stays() -> None:
 
 async def test_a_reload_leaves_it_alone() -> None:
     """Also what is held on it."""
-    ledger = Ledger([rule(1000)], ManualClock())
+    ledger = ledger_of(rule(1000))
     ledger.grant("u", rule(100))
-    tab = ledger.open(ask())
-    hold = await tab.begin(TARGET, Quote(60, 60))
+    tab = ledger.open(by("u"))
+    hold = await tab.begin(TARGET, quote(60, 60))
     ledger.reload([])
     (account,) = ledger.accounts()
     assert account.held_nusd == 60
@@ -80,26 +74,27 @@ async def test_a_reload_leaves_it_alone() -> None:
 
 
 async def test_it_begins_with_what_is_settled() -> None:
-    """And so in each period."""
+    """And so in each period, once it is asked."""
     clock, asked = ManualClock(), []
 
     def settled(scope: str, since_ns: int) -> int:
         asked.append(scope)
         return 30
 
-    ledger = Ledger([], clock, settled)
+    ledger = ledger_of(leases=InProcessLeases(settled), clock=clock)
     ledger.grant("u", rule(100, period="day"))
     await spend(ledger, 60)
     clock.advance(86_400)
     account = ledger.granted("u")
     assert account is not None
+    ledger.open_account(account)
     assert (account.left_nusd, asked) == (70, ["user:u"] * 2)
     assert account.resets == "resets at 2027-01-17 00:00 UTC"
 
 
 async def test_an_amended_one_keeps_what_is_spent() -> None:
     """More or less may be spent at once."""
-    ledger = Ledger([], ManualClock())
+    ledger = ledger_of()
     ledger.grant("u", rule(100))
     await spend(ledger, 60)
     ledger.amend("u", rule(50))
@@ -110,18 +105,34 @@ async def test_an_amended_one_keeps_what_is_spent() -> None:
 
 
 def test_what_is_spent_already_needs_no_room() -> None:
-    """It is held and settled as it is, without an overrun."""
-    ledger = Ledger([], ManualClock())
+    """It is held and settled as it is, without an overrun, and the shared account hears of it."""
+    leases = InProcessLeases()
+    ledger = ledger_of(leases=leases)
     ledger.grant("u", rule(100))
-    [(account, nusd)] = ledger.hold(ask(), TARGET, Quote(500, 500), spent=True)
-    assert (account.held_nusd, nusd) == (500, 500)
-    account.settle(500, 500)
+    held = ledger.hold_spent(by("u"), TARGET, quote(500, 500))
+    (account,) = ledger.accounts()
+    assert (account.held_nusd, held.nusd) == (500, 500)
+    ledger.settle(held.amounts, Cost(500))
     assert (account.left_nusd, account.overrun_nusd) == (-400, 0)
+    ledger.tend()
+    assert leases.look("user:u", account.period, account.purse.window).exposed_nusd == 500
+
+
+async def test_one_like_a_rule_of_the_configuration_is_another_account() -> None:
+    """What one of them is granted is not taken for the other's."""
+    leases = InProcessLeases()
+    ledger = ledger_of(rule(100), leases=leases)
+    ledger.grant("u", rule(100))
+    await spend(ledger, 60)
+    assert [
+        leases.look("user:u", account.period, account.purse.window).exposed_nusd
+        for account in ledger.accounts()
+    ] == [60, 60]
 
 
 def test_grants_of_one_user_by_many_threads_are_one_account() -> None:
     """None of the calls that they hold for is lost."""
-    ledger = Ledger([], ManualClock())
+    ledger = ledger_of()
     together = threading.Barrier(8)
 
     async def work() -> None:
@@ -145,9 +156,9 @@ def test_grants_of_one_user_by_many_threads_are_one_account() -> None:
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_begins_afresh_with_it() -> None:
     """It knows the rule, and holds nothing of the parent's."""
-    ledger = Ledger([], ManualClock())
+    ledger = ledger_of()
     ledger.grant("u", rule(100))
-    asyncio.run(ledger.open(ask()).begin(TARGET, Quote(60, 60)))
+    asyncio.run(ledger.open(by("u")).begin(TARGET, quote(60, 60)))
     if (child := os.fork()) == 0:
         account = ledger.granted("u")
         os._exit(0 if account is not None and account.held_nusd == 0 else 1)

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.accounting.price import (
+    Bound,
     bound,
     cost,
     format_usd,
@@ -148,6 +149,47 @@ def test_overlap_goes_to_the_dearer_class() -> None:
     assert cost(usage, FULL) == Cost(60 * 10_000 + 40 * 300 + 12_000_000)
 
 
+def test_each_service_tier_has_its_price() -> None:
+    """The tier that was served decides; the long prompts of a tier have the price of that tier."""
+    long = Price(input_nusd=1_000_000, output_nusd=0)
+    flex = Price(input_nusd=2_000_000, output_nusd=0, tiers=((10, long),))
+    price = msgspec.structs.replace(PLAIN, service_tiers=(("flex", flex), ("priority", FULL)))
+    usage = Usage(prompt_tokens=10)
+    assert cost(usage, price) == Cost(10 * 3_000)
+    served = msgspec.structs.replace(usage, service_tier="flex")
+    assert cost(served, price) == Cost(20)
+    assert cost(msgspec.structs.replace(served, prompt_tokens=11), price) == Cost(11)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        Usage(prompt_tokens=10, service_tier="batch"),
+        Usage(prompt_tokens=10, web_search_requests=1),
+        Usage(prompt_tokens=10, web_search_requests=1, service_tier="flex"),
+    ],
+)
+def test_what_is_charged_apart_and_has_no_price_is_unknown(usage: Usage) -> None:
+    """Never the standard price for another tier, never 0 for a search, estimated or not.
+
+    What the provider says it charged is known, even beside a configured price that says nothing.
+    """
+    price = msgspec.structs.replace(PLAIN, service_tiers=(("flex", PLAIN),))
+    configured = msgspec.structs.replace(price, configured=True)
+    for known in (price, configured):
+        assert cost(usage, known) == cost(usage, known, estimated=True) == Cost(None, "unknown")
+        reported = msgspec.structs.replace(usage, reported_cost_nusd=7)
+        assert cost(reported, known) == Cost(7)
+
+
+def test_searches_are_charged_by_the_use() -> None:
+    """Ten USD for a thousand searches is a cent for each; a price of 0 is one."""
+    price = msgspec.structs.replace(PLAIN, web_search_nusd=10_000_000_000_000)
+    usage = Usage(prompt_tokens=10, web_search_requests=3)
+    assert cost(usage, price) == Cost(10 * 3_000 + 3 * 10_000_000)
+    assert cost(usage, msgspec.structs.replace(PLAIN, web_search_nusd=0)) == Cost(10 * 3_000)
+
+
 @given(any_usages(st.integers(-(10**6), 10**6)), tiered_prices())
 def test_cost_is_a_whole_number_of_at_least_zero(usage: Usage, price: Price) -> None:
     """No usage, however nonsensical, gives a float or a negative cost."""
@@ -182,6 +224,20 @@ def test_bound_holds(price: Price, data: st.DataObject) -> None:
     assert type(most) is int
     assert spent is not None
     assert spent <= most
+
+
+@given(tiered_prices(), tiered_prices(), st.sampled_from(["", "flex"]), st.data())
+def test_bound_of_service_tiers_holds(
+    standard: Price, flex: Price, served: str, data: st.DataObject
+) -> None:
+    """It covers the standard tier and each that is named; one without a price is left out."""
+    price = msgspec.structs.replace(standard, service_tiers=(("flex", flex),))
+    usage = msgspec.structs.replace(data.draw(any_usages()), service_tier=served)
+    spent = cost(usage, price).nusd
+    assert spent is not None
+    sides = usage.prompt_tokens, usage.completion_tokens
+    assert spent <= Bound(price, "flex").nusd(*sides)
+    assert Bound(price, "scale").nusd(*sides) == Bound(price).nusd(*sides)
 
 
 def test_bound_is_the_dearest_class_of_the_tier_in_reach() -> None:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import genai_prices.types
+import msgspec
 import pytest
 from genai_prices.data import providers as source_providers
 from genai_prices.data_snapshot import find_provider_by_id
@@ -66,6 +67,19 @@ def assert_same(price: Price, source: Any) -> None:
                 wanted = source_rate(value, prompt_tokens)
                 assert abs(Decimal(found).scaleb(-9) - wanted) <= Decimal("5e-10"), theirs
         assert rates.request_nusd == (source.requests_kcount or 0) * 10**12
+        searches = source.web_searches_kcount
+        assert rates.web_search_nusd == (None if searches is None else searches * 10**12)
+
+
+def source_tiers(entry: Any, at: datetime.datetime) -> dict[str, dict[str, str]]:
+    """Return the service tiers that the source prices at a time, and how it is asked for them."""
+    return {
+        word: variant.when
+        for variant in entry.price_variants or ()
+        for key, word in variant.when.items()
+        if key in {"service_tier", "processing", "speed"} and word != "default"
+        if variant.constraint is None or variant.constraint.active(at)
+    }
 
 
 def test_compiling_again_gives_the_file() -> None:
@@ -94,17 +108,24 @@ def test_same_model_for_every_spelling() -> None:
 
 def test_same_prices_at_every_time() -> None:
     """Each class, tier and period of each model has the source's price at each instant."""
-    known = 0
+    known = in_tiers = 0
     for provider, seller in SOURCE.items():
         for model in seller.models:
             entry = source_model(provider, model.id)
             for text in INSTANTS:
                 price = lookup(provider, model.id, nanoseconds(instant(text)))
-                if price is not None:
-                    known += 1
-                    assert_same(price, entry.get_prices(instant(text)))
-    print(f"{known} prices compared")
+                if price is None:
+                    continue
+                known += 1
+                assert_same(price, entry.get_prices(instant(text)))
+                variants = source_tiers(entry, instant(text)) if entry is model else {}
+                assert variants.keys() == dict(price.service_tiers).keys()
+                for tier, rates in price.service_tiers:
+                    in_tiers += 1
+                    assert_same(rates, entry.get_prices(instant(text), variants[tier]))
+    print(f"{known} prices compared, {in_tiers} of service tiers")
     assert known > 8_000
+    assert in_tiers > 190
 
 
 @pytest.mark.parametrize("ours", ["gemini", "vertex", "bedrock", "xai", "openai", "azure"])
@@ -129,8 +150,21 @@ def test_a_server_of_ones_own_has_no_list_price(provider: str) -> None:
 
 
 def test_another_sellers_models_are_found_through_the_fallback() -> None:
-    """Azure sells OpenAI's models, so their price is OpenAI's."""
-    assert lookup("azure_openai", "gpt-4o") == lookup("openai", "gpt-4o") is not None
+    """Azure sells OpenAI's models, so their price is OpenAI's, but in its own service tiers."""
+    own = lookup("openai", "gpt-4o")
+    assert own is not None
+    assert own.service_tiers
+    assert lookup("azure_openai", "gpt-4o") == msgspec.structs.replace(own, service_tiers=())
+
+
+def test_a_service_tier_has_no_price_before_its_day() -> None:
+    """Where the source would charge the standard price without a word."""
+    at = [nanoseconds(instant(day)) for day in ("2026-10-11T23:59:59", "2026-10-12T00:00:00")]
+    before, after = (lookup("openai", "gpt-5.1", each) for each in at)
+    assert before is not None
+    assert after is not None
+    assert before.service_tiers == ()
+    assert dict(after.service_tiers)["flex"].output_nusd * 2 == after.output_nusd
 
 
 @pytest.mark.parametrize(

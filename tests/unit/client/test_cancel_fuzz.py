@@ -47,6 +47,8 @@ CONFIG = Config(
     source="test",
 )
 SILENT = (text("h"), text("i"), finish(), end())
+LONG = (text("h"), text("h" + "x" * 4 * 3500), *[text("x")] * 12, finish(), end())
+"""Most of what is held for an answer whose cap is far away."""
 
 
 class Quick(ManualClock):
@@ -61,12 +63,12 @@ class Quick(ManualClock):
 class House:
     """All layers in their order around a provider that takes its turns over everything."""
 
-    def __init__(self, *story: Answer) -> None:
+    def __init__(self, *story: Answer, nusd: int = 10**12) -> None:
         self.clock, self.book = Quick(), Pages()
         self.answered = 0
         """How many calls saw their last frame; what comes after is the goodbye to the wire."""
         rules = [
-            BudgetRule(scope="global", amount_nusd=10**12, period="day"),
+            BudgetRule(scope="global", amount_nusd=nusd, period="day"),
             BudgetRule(scope="user:alice", amount_nusd=10**12, period="total", mode="strict"),
             BudgetRule(scope="deployment:b/m", amount_nusd=10**12, period="month", mode="soft"),
         ]
@@ -86,9 +88,10 @@ class House:
         self.inner = Inner(*story, turns=2)
         self.service: Service = stack(layers(Planner(CONFIG, self.clock), state), self.inner)
 
-    async def call(self, *, timeout_s: float | None = 60) -> None:
+    async def call(self, *, timeout_s: float | None = 60, **fields: Any) -> None:
         """Make a call and read it to its end."""
-        call = ask(body=BODY, principal=Principal(user_id="alice"), timeout_s=timeout_s)
+        who = Principal(user_id="alice")
+        call = ask(**{"body": BODY, "principal": who, "timeout_s": timeout_s, **fields})
         async with await self.service(call) as reply:
             await read(reply)
             self.answered += 1
@@ -99,8 +102,9 @@ class House:
         assert self.clock.pending == 0
         accounts = self.ledger.accounts()
         assert [account.held_nusd for account in accounts] == [0, 0, 0]
-        begun, ended = self.book.of(Begun), self.book.of(Ended)
-        assert [(row.call_id, row.n) for row in begun] == [(row.call_id, row.n) for row in ended]
+        ended = self.book.of(Ended)
+        begun = dict.fromkeys((row.call_id, row.n) for row in self.book.of(Begun))
+        assert list(begun) == [(row.call_id, row.n) for row in ended]
         assert len(begun) == len(self.inner.calls)
         called = self.book.of(Called)
         assert len(called) == calls
@@ -213,3 +217,43 @@ async def test_what_a_silent_provider_cost_is_estimated_alike_in_ledger_and_rows
     (called,) = houses[-1].book.of(Called)
     assert (called.outcome, called.cost_state) == ("complete", "estimated")
     assert called.cost_nusd
+
+
+class Near(Ledger):
+    """Asks its accounts in some turns of the loop, not in a thread."""
+
+    async def _slowly(self, work: Any, *args: Any) -> Any:
+        for _ in range(2):
+            await asyncio.sleep(0)
+        return work(*args)
+
+
+@pytest.mark.parametrize("room", [2, 100], ids=["cut", "topped up"])
+@pytest.mark.parametrize("act", ["look", "cancel"])
+async def test_a_hold_that_is_used_up(room: int, act: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at a long stream, and a cancellation after one, at every await of it."""
+    monkeypatch.setattr("tests.unit.client.test_cancel_fuzz.Ledger", Near)
+    held_nusd = 4096 * PRICE.output_nusd // 10**6
+    houses: list[House] = []
+    words: set[str] = set()
+    body = Prompt(messages=(say("user", "hi"),), max_output_tokens=10**5)
+
+    async def make() -> None:
+        houses.append(House(LONG, nusd=held_nusd * (100 + room) // 100))
+        await houses[-1].call(stream=True, body=body, timeout_s=None)
+
+    def interfere(task: asyncio.Task[Any]) -> None:
+        houses[-1].clock.advance(0.5)
+        if act == "cancel" and houses[-1].clock.monotonic_s() >= 7:
+            task.cancel()
+
+    def check(k: int, task: asyncio.Task[Any]) -> None:
+        houses[-1].assert_tidy(calls=1)
+        (called,) = houses[-1].book.of(Called)
+        words.update(word.rpartition(" ")[2] for word in called.route)
+        words.update(["topped up"] if len(houses[-1].book.of(Begun)) > 1 else ())
+        # Cancelled while the wire says goodbye, it is complete all the same.
+        assert called.outcome in {"complete", "cancelled" if task.cancelled() else "complete"}
+
+    await at_every_await(make, interfere, check, times=14)
+    assert ("budget_cut" in words, "topped up" in words) == (room == 2, room == 100)

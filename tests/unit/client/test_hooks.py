@@ -19,7 +19,8 @@ from trunkline.config import Config, Webhook, from_mapping
 from trunkline.errors import InputError
 from trunkline.llm_service.ask import chat
 from trunkline.storage.outbox import Outbox
-from trunkline.storage.sqlite import SqliteStore
+from trunkline.storage.sqlite import SqliteDatabase
+from trunkline.storage.store import Store
 from trunkline.testing import FakeUpstream, ManualClock, Status, hang
 from trunkline.types import Secret
 from trunkline.types.usage_event import UsageEvent
@@ -47,8 +48,8 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.clock = ManualClock()
-        self.store = SqliteStore(folder / "trunkline.db")
-        self.hooks = Hooks(Outbox(self.store, folder), self.clock)
+        self.store = Store(SqliteDatabase(folder / "trunkline.db"))
+        self.hooks = Hooks(Outbox(self.store.database, folder), self.clock)
 
     def take(self, *targets: Target) -> None:
         """Tell these."""

@@ -58,7 +58,7 @@ async def test_what_cannot_be_recorded_is_not_charged(
         raise errors.RecordError("the disk is full")
 
     with monkeypatch.context() as broken:
-        broken.setattr(line._journal, "append", full)
+        broken.setattr(line._parts.journal, "append", full)
         with pytest.raises(errors.RecordError):
             line.charge(who, 7)
     assert [account.settled_nusd for account in line.ledger.accounts()] == [0, 0]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from trunkline import Trunkline, errors
-from trunkline.config import Config, from_mapping
+from trunkline.config import BudgetRule, Config, from_mapping
 from trunkline.llm_service.ask import NOBODY, ask, chat
 from trunkline.testing import FakeUpstream, Status
 
@@ -205,3 +205,17 @@ def test_a_forked_child_can_reload() -> None:
             _, status = os.waitpid(child, 0)
         assert status == 0
         assert asyncio.run(once(line, "two")) == "Hello."
+
+
+async def test_budgets_that_are_not_the_configurations(up: FakeUpstream, line: Trunkline) -> None:
+    """They stand beside its own, whatever it becomes, until others take their place."""
+    nothing = BudgetRule(scope="provider:openai", amount_nusd=0, period="day", mode="strict")
+    line.follow([nothing])
+    for _ in range(2):
+        with pytest.raises(errors.BudgetExhausted):
+            await once(line, max_tokens=5)
+        line.reload(settings(up))
+    assert up.requests == []
+    line.follow([])
+    await once(line)
+    assert len(up.requests) == 1

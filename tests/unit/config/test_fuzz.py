@@ -14,9 +14,9 @@ WORDS = st.sampled_from((
     "aliases", "budgets", "openai", "ollama", "demo", "type", "models", "name", "price",
     "input", "output", "rate_limits", "timeout", "headers", "base_url", "api_key",
     "api_key_file", "deployments", "model", "priority", "retries", "strategy", "scope",
-    "amount", "period", "alert_at", "model_name", "litellm_params", "order", "ollama/m",
-    "openai/*", "*", "g", "${X}", "${X:-1}", "${", "http://h", "http://[", "latency", "day",
-    "global", "provider:ollama",
+    "amount", "period", "timezone", "rolling", "alert_at", "model_name", "litellm_params", "order",
+    "ollama/m", "openai/*", "*", "g", "${X}", "${X:-1}", "${", "http://h", "http://[", "latency",
+    "day", "global", "provider:ollama",
 ))  # fmt: skip
 LEAVES = WORDS | st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 TREES = st.recursive(

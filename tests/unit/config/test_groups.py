@@ -1,5 +1,6 @@
 """Groups, aliases and budgets: what they hold and that they lead somewhere."""
 
+import zoneinfo
 from typing import Any
 
 import pytest
@@ -65,6 +66,22 @@ def test_group_keeps_its_name_when_providers_are_disabled() -> None:
     config = read(groups=groups, keyless=True)
     assert config.groups["quality"].deployments == ()
     assert [row.name for row in config.groups["fast"].deployments] == ["ollama/qwen3:32b"]
+
+
+def test_a_deployment_of_a_group_may_have_its_own_price() -> None:
+    """It counts there, and the provider's own everywhere else."""
+    deployments: list[Any] = [{"model": "openai/gpt-4o", "price": {"input": 1, "output": 2}}]
+    config = read(groups={"g": {"deployments": deployments}})
+    (own,) = config.groups["g"].deployments
+    assert own.price is not None
+    assert (own.price.input_nusd, own.price.snapshot) == (10**9, "configuration")
+    listed = config.providers["openai"].deployment("gpt-4o").price
+    assert listed is not None
+    assert listed.input_nusd != own.price.input_nusd
+    deployments[0]["price"] = {"input": 1}
+    assert "g.deployments[0].price: found a mapping; write US dollars" in refusal(
+        groups={"g": {"deployments": deployments}}
+    )
 
 
 @pytest.mark.parametrize("word", ["latency", "latency-based-routing", "priority"])
@@ -142,6 +159,7 @@ def test_budgets_are_exact() -> None:
             "period": "total",
             "mode": "strict",
             "unknown_price": "refuse",
+            "when_store_down": "open",
             "alert_at": [0.5, 0.8, 1],
         },
         {"scope": "global", "amount": 0, "period": "day", "mode": "soft"},
@@ -153,7 +171,9 @@ def test_budgets_are_exact() -> None:
         "month",
     )
     assert (plain.mode, plain.unknown_price, plain.alert_at) == ("hard", "flag", ())
+    assert plain.when_store_down == "closed"
     assert (full.amount_nusd, full.mode, full.unknown_price) == (1, "strict", "refuse")
+    assert full.when_store_down == "open"
     assert full.alert_at == (0.5, 0.8, 1.0)
     assert zero.amount_nusd == 0
 
@@ -174,7 +194,15 @@ def test_budgets_are_exact() -> None:
         ({"unknown_price": "ignore"}, "unknown_price: found 'ignore'; write one of flag, refuse"),
         ({"alert_at": [80]}, "alert_at[0]: found 80; write a share of the amount"),
         ({"alert_at": 0.8}, "alert_at: found 0.8; write a list"),
-        ({"rolling": True}, "'rolling' is not available in this version"),
+        ({"rolling": "yes"}, "rolling: found 'yes'; write true or false"),
+        ({"rolling": True, "period": "total"}, "rolling: found True; a total has no period"),
+        ({"timezone": 1}, "timezone: found 1; write text"),
+        ({"timezone": "Berlin"}, "timezone: found 'Berlin'; did you mean 'Europe/Berlin'"),
+        ({"timezone": "utc+1"}, "write the name of a time zone, for example Europe/Berlin or UTC"),
+        ({"timezone": "America"}, "write the name of a time zone"),  # a folder of them
+        ({"timezone": "../UTC"}, "write the name of a time zone"),
+        ({"timezone": "a" * 300}, "write the name of a time zone"),
+        ({"when_store_down": "opne"}, "when_store_down: found 'opne'; did you mean 'open'"),
         ({"ammount": 5}, "ammount: unknown key; did you mean 'amount'"),
     ],
 )
@@ -184,3 +212,29 @@ def test_bad_budgets_are_refused(change: dict[str, Any], message: str) -> None:
     text = refusal(budgets=[{**good, **change}])
     assert text.startswith("t.yaml: llm_service.budgets[0]")
     assert message in text
+
+
+def test_a_budget_has_periods_of_a_zone_or_rolling_ones() -> None:
+    """Without a word they are those of UTC; a key's own budget is no different."""
+    fields = {"amount": 1, "period": "day"}
+    zoned = {**fields, "timezone": "America/New_York"}
+    rolling = {**fields, "rolling": True}
+    config = read(
+        budgets=[{"scope": "global", **budget} for budget in (fields, zoned, rolling)],
+        keys=[{"name": "ci", "key": "k" * 16, "budget": {**zoned, **rolling}}],
+    )
+    assert [(rule.scope, rule.timezone, rule.rolling) for rule in config.budgets] == [
+        ("key:ci", "America/New_York", True),
+        ("global", "UTC", False),
+        ("global", "America/New_York", False),
+        ("global", "UTC", True),
+    ]
+
+
+def test_without_zone_data_only_utc_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says what to install."""
+    budget = {"scope": "global", "amount": 1, "period": "day"}
+    monkeypatch.setattr(zoneinfo, "available_timezones", set)
+    assert read(budgets=[{**budget, "timezone": "UTC"}]).budgets[0].timezone == "UTC"
+    message = refusal(budgets=[{**budget, "timezone": "Asia/Nowhere"}])
+    assert "timezone: found 'Asia/Nowhere'; there is no time zone data here" in message

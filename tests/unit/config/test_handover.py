@@ -29,7 +29,11 @@ EVERYTHING = {
         },
         "groups": {"best": {"deployments": [{"model": "openai/gpt-4o", "retries": 1}]}},
         "aliases": {"b": "best"},
-        "budgets": [{"scope": "global", "amount": "1.000000001", "period": "day"}],
+        "budgets": [
+            {"scope": "global", "amount": "1.000000001", "period": "day", "rolling": True},
+            {"scope": "tag:a", "amount": 1, "period": "week", "timezone": "Asia/Beirut"},
+            {"scope": "tag:b", "amount": 1, "period": "total", "when_store_down": "open"},
+        ],
         "keys": [{"name": "ci", "key": SECRETS["caller"], "models": ["best"]}],
         "webhooks": [{"url": "https://h/", "secret": SECRETS["webhook"]}],
         "server": {"workers": 2, "hosts": ["box.lan"]},

@@ -188,7 +188,7 @@ def test_syntax_error_does_not_quote_the_file(folder: Path) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["cache", "agents", "storage"])
+@pytest.mark.parametrize("key", ["cache", "agents"])
 def test_keys_of_a_later_version_are_refused(key: str) -> None:
     """Nothing is ignored in silence, not even what is planned."""
     with pytest.raises(ConfigError, match=rf"llm_service\.{key}: '{key}' is not available in this"):

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
+from trunkline.accounting.price import cost
 from trunkline.config import Provider, from_mapping
 from trunkline.errors import ConfigError
 from trunkline.observability.redact import scrub
-from trunkline.types import Secret
+from trunkline.types import Cost, Secret, Usage
 
 
 def one(entry: dict[str, Any] | None, name: str = "ollama", **environ: str) -> Provider:
@@ -153,6 +154,31 @@ def test_price_of_the_configuration_wins() -> None:
     assert price.snapshot == "configuration"
 
 
+def test_a_price_may_have_fees_long_prompts_and_service_tiers() -> None:
+    """Fees are per use, and as in the whole where a part does not say them."""
+    long: dict[str, Any] = {"tokens": 200_000, "input": 2, "output": 4, "web_search": 0}
+    flex = {"input": 0.5, "output": 1, "request": "0.002", "above": [long | {"input": 1}]}
+    said = {"input": 1, "output": 2, "web_search": 0.01, "above": [long], "flex": flex}
+    price = one({"models": [{"name": "m", "price": said}]}).deployment("m").price
+    assert price is not None
+    assert (price.input_nusd, price.request_nusd) == (10**9, 0)
+    assert price.web_search_nusd == 10**7 * 10**6
+    ((threshold, dear),) = price.tiers
+    assert (threshold, dear.input_nusd, dear.web_search_nusd) == (200_000, 2 * 10**9, 0)
+    ((name, cheap),) = price.service_tiers
+    assert (name, cheap.input_nusd, cheap.request_nusd) == ("flex", 5 * 10**8, 2 * 10**12)
+    assert cheap.web_search_nusd == price.web_search_nusd
+    assert cheap.tiers[0][1].input_nusd == 10**9
+
+
+def test_what_is_local_is_free_in_every_service_tier() -> None:
+    """A server of one's own may echo what it was asked."""
+    price = one({}).deployment("llama3").price
+    for tier in ("", "flex", "priority"):
+        used = Usage(prompt_tokens=9, service_tier=tier, web_search_requests=1)
+        assert cost(used, price) == Cost(0)
+
+
 def test_price_else_comes_from_the_data_or_is_unknown() -> None:
     """Local models cost nothing; what nobody knows has no price, which is not 0."""
     openai = one({"api_key": "key"}, "openai").deployment("gpt-4o").price
@@ -176,6 +202,28 @@ def test_price_else_comes_from_the_data_or_is_unknown() -> None:
         ({"input": "0.0000000001", "output": 1}, "at most nine decimal places"),
         ({"input": 1, "output": 1, "inptu": 2}, "price.inptu: unknown key; did you mean 'input'"),
         (3, "price: found 3; write a mapping"),
+        ({"input": 1, "output": 1, "request": -1}, "price.request: found -1; write an amount"),
+        ({"input": 1, "output": 1, "web_search": "0.0000000001"}, "at most nine decimal places"),
+        ({"input": 1, "output": 1, "flex": {"input": 1}}, "price.flex: found a mapping; write US"),
+        ({"input": 1, "output": 1, "flex": 0.5}, "price.flex: found 0.5; write a mapping"),
+        ({"input": 1, "output": 1, "flx": {}}, "price.flx: unknown key; did you mean 'flex'"),
+        (
+            {"input": 1, "output": 1, "flex": {"input": 1, "output": 1, "batch": {}}},
+            "price.flex.batch: unknown key",
+        ),
+        ({"input": 1, "output": 1, "above": {}}, "price.above: found a mapping; write a list"),
+        (
+            {"input": 1, "output": 1, "above": [{"input": 1, "output": 1}]},
+            "price.above[0]: found a mapping; write above how many prompt tokens it holds",
+        ),
+        (
+            {"input": 1, "output": 1, "above": [{"tokens": 200_000, "input": 1}]},
+            "price.above[0]: found a mapping; write US dollars",
+        ),
+        (
+            {"input": 1, "output": 1, "above": [{"tokens": 9, "input": 1, "output": 1}] * 2},
+            "price.above[1].tokens: found 9; write more than the 9 before it",
+        ),
     ],
 )
 def test_bad_prices_are_refused(price: Any, message: str) -> None:

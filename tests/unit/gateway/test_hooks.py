@@ -13,27 +13,26 @@ from trunkline.client import hooks
 from trunkline.config import Config, from_mapping
 from trunkline.gateway.hooks import Telling
 from trunkline.storage.outbox import Outbox
-from trunkline.storage.sqlite import SqliteStore
+from trunkline.storage.sqlite import SqliteDatabase
+from trunkline.storage.store import Store
 from trunkline.testing import FakeUpstream, Status
 
 SECRET = "a-secret-of-16-and-more"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
+def store(tmp_path: Path) -> Iterator[Store]:
     """An empty store."""
-    made = SqliteStore(tmp_path / "trunkline.db")
+    made = Store(SqliteDatabase(tmp_path / "trunkline.db"))
     yield made
     made.close()
 
 
 @pytest.fixture
-def telling(
-    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Telling]:
+def telling(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Telling]:
     """The hooks of a steward in a hurry."""
     monkeypatch.setattr(hooks, "_PACE_S", 0.01)
-    made = Telling(Outbox(store, tmp_path))
+    made = Telling(Outbox(store.database, tmp_path))
     yield made
     made.stop()
 
@@ -44,7 +43,7 @@ def config(*urls: str) -> Config:
     return from_mapping({"llm_service": {"webhooks": webhooks}})
 
 
-def end(store: SqliteStore, name: str) -> None:
+def end(store: Store, name: str) -> None:
     """Ingest a call."""
     store.apply("owner.000000.log", 1, [begun(name), ended(name), called(name)])
 
@@ -54,7 +53,7 @@ def counts(telling: Telling) -> list[int | float]:
     return [gauge.value for gauge in telling.gauges()]
 
 
-async def test_from_ingestion_to_the_receiver(telling: Telling, store: SqliteStore) -> None:
+async def test_from_ingestion_to_the_receiver(telling: Telling, store: Store) -> None:
     """What is ingested is told; what is refused for good is counted."""
     with FakeUpstream.in_thread(lambda request: Status(200)) as up:
         up.script(Status(410))
@@ -68,7 +67,7 @@ async def test_from_ingestion_to_the_receiver(telling: Telling, store: SqliteSto
         await eventually(lambda: len(up.requests) == 2)
 
 
-async def test_another_configuration(telling: Telling, store: SqliteStore) -> None:
+async def test_another_configuration(telling: Telling, store: Store) -> None:
     """A webhook that is gone is forgotten with what waits for it; a new one is told."""
     with FakeUpstream.in_thread(lambda request: Status(200)) as up:
         telling.prepare(config("http://127.0.0.1:9/gone"))
@@ -81,7 +80,7 @@ async def test_another_configuration(telling: Telling, store: SqliteStore) -> No
         await eventually(lambda: counts(telling) == [0, 0])
         telling.prepare(config())
         end(store, "c3")
-        assert Outbox(store, Path()).counts() == {}
+        assert Outbox(store.database, Path()).counts() == {}
 
 
 def test_nothing_is_loaded_without_hooks() -> None:
@@ -90,8 +89,8 @@ def test_nothing_is_loaded_without_hooks() -> None:
         "import sys; from pathlib import Path; import trunkline.gateway.steward;"
         "from trunkline.config import from_mapping; from trunkline.gateway.hooks import Telling;"
         "from trunkline.storage.outbox import Outbox;"
-        "from trunkline.storage.sqlite import SqliteStore;"
-        "telling = Telling(Outbox(SqliteStore(Path('t.db')), Path()));"
+        "from trunkline.storage.sqlite import SqliteDatabase;"
+        "telling = Telling(Outbox(SqliteDatabase(Path('t.db')), Path()));"
         "telling.prepare(from_mapping({})); telling.wake(); telling.stop();"
         "print(*({'aiohttp', 'trunkline.client'} & set(sys.modules)))"
     )

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from trunkline.config import Key
-from trunkline.errors import ConfigError, Forbidden, Unauthorized
+from trunkline.errors import ConfigError, Unauthorized
 from trunkline.gateway import keys
+from trunkline.gateway.holders import Holder
 from trunkline.gateway.keys import KeyRing, admin_key, secret
 from trunkline.observability.redact import MASK, scrub
-from trunkline.types import Secret
+from trunkline.testing import ManualClock
+from trunkline.types import Principal, Secret
 
 ADMIN = "tl-admin-for-tests-only"
 CI = "sk-ci-0123456789abcdef"
@@ -167,13 +169,44 @@ def test_a_renewed_ring(ring: KeyRing) -> None:
     assert ring.holder({"x-api-key": CI}).name == "ci"
 
 
-def test_models_a_key_may_ask_for(ring: KeyRing) -> None:
-    """A list allows what is on it; none allows all."""
-    ci = ring.holder({"x-api-key": CI})
-    ci.check("m")
-    with pytest.raises(Forbidden, match="may not ask for 'n'; it may ask for m"):
-        ci.check("n")
-    ring.holder({"x-api-key": ADMIN}).check("n")
+def test_keys_made_at_run_time(ring: KeyRing) -> None:
+    """They come and go by themselves; other declared keys leave them alone."""
+    made = {ring._digest("tl-made"): Holder(name="made", principal=Principal(key_id="key_1"))}
+    with pytest.raises(Unauthorized):
+        ring.holder({"x-api-key": "tl-made"})
+    ring.follow(made)
+    for each in (ring, ring.renewed([])):
+        assert each.holder({"x-api-key": "tl-made"}).id == "key_1"
+    ring.follow({})
+    with pytest.raises(Unauthorized, match="not known"):
+        ring.holder({"authorization": "Bearer tl-made"})
+    assert ring.holder({"x-api-key": CI}).name == "ci"
+
+
+def test_no_made_key_takes_a_declared_ones_place(ring: KeyRing) -> None:
+    """What the configuration says about a key counts."""
+    thief = Holder(name="thief", principal=Principal(key_id="key_1"), role="admin")
+    ring.follow({ring._digest(CI): thief, ring._digest(ADMIN): thief})
+    assert ring.holder({"x-api-key": CI}).name == "ci"
+    assert ring.holder({"x-api-key": ADMIN}).name == "admin"
+
+
+def test_an_expired_key() -> None:
+    """Good until its moment, remembered or not, and refused from then on with that moment."""
+    clock = ManualClock()
+    ring = KeyRing(b"p" * 32, ADMIN, [], clock)
+    ends_ns = clock.now_ns() + 10 * 10**9
+    holder = Holder(name="k", principal=Principal(key_id="key_1"), expires_ns=ends_ns)
+    ring.follow({ring._digest("tl-short"): holder})
+    headers = {"authorization": "Bearer tl-short"}
+    for _ in range(2):
+        assert ring.holder(headers).name == "k"
+    clock.advance(9.999)
+    assert ring.holder(headers).name == "k"
+    clock.advance(0.001)
+    with pytest.raises(Unauthorized, match=r"was good until 20\d\d-\d\d-\d\d .* UTC"):
+        ring.holder(headers)
+    assert ring.holder({**headers, "x-api-key": ADMIN}).admin
 
 
 def test_no_key_takes_the_administrators_place() -> None:

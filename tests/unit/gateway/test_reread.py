@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from trunkline.config import Config, load
-from trunkline.errors import ConfigError
 from trunkline.gateway.reread import reread
 from trunkline.gateway.serve import Said
 
@@ -59,10 +58,3 @@ def test_what_the_command_line_said_still_wins(present: Config) -> None:
     fitting = said.fit(present)
     written("{port: 7}")
     assert reread(said, fitting) == (fitting, ["the configuration has not changed"])
-
-
-def test_a_budget_that_several_workers_cannot_keep(present: Config) -> None:
-    """Refused as at the start."""
-    written("{}", ", budgets: [{scope: global, amount: 1, period: day}]")
-    with pytest.raises(ConfigError, match="mode: soft"):
-        reread(Said(workers=2), present)

@@ -13,8 +13,6 @@ from trunkline.config import from_mapping
 from trunkline.errors import ConfigError
 from trunkline.gateway.serve import Said, _claim, _greeting, _listening, _watched
 
-BUDGET = {"scope": "global", "amount": 1, "period": "day"}
-
 
 def test_the_command_line_wins() -> None:
     """Over what the configuration says, where it says something."""
@@ -22,23 +20,6 @@ def test_the_command_line_wins() -> None:
     assert Said().fit(config) == config
     server = Said(port=0, workers=2).fit(config).server
     assert (server.host, server.port, server.workers) == ("::1", 0, 2)
-
-
-@pytest.mark.parametrize(("mode", "workers", "good"), [("soft", 2, True), ("hard", 1, True)])
-@pytest.mark.parametrize("where", ["budgets", "keys"])
-def test_budgets_and_workers(mode: str, workers: int, good: bool, where: str) -> None:
-    """One process keeps any budget; several only count."""
-    budget = {**BUDGET, "mode": mode}
-    if where == "keys":
-        del budget["scope"]
-        key = {"name": "ci", "key": "k" * 16, "budget": budget}
-        config = from_mapping({"llm_service": {"keys": [key]}}, {})
-    else:
-        config = from_mapping({"llm_service": {"budgets": [budget]}}, {})
-    assert Said(workers=workers).fit(config).server.workers == workers
-    if mode == "hard":
-        with pytest.raises(ConfigError, match="mode: soft"):
-            Said(workers=2).fit(config)
 
 
 def test_one_gateway_for_a_data_folder(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from trunkline import Chat, Trunkline
 from trunkline.config import Config, from_mapping
 from trunkline.config.handover import encode
 from trunkline.gateway import steward, uplink
+from trunkline.gateway.admin.registry import Registry
 from trunkline.gateway.link import Link, message
 from trunkline.gateway.steward import Steward
 from trunkline.gateway.told import Told
-from trunkline.gateway.uplink import Report, ask, keep_telling
+from trunkline.gateway.uplink import Asker, Question, Report, ask, keep_telling, put
 from trunkline.journal.bell import ring, socket_path
 from trunkline.llm_service.ask import chat
 
@@ -137,6 +138,53 @@ async def test_another_configuration(config: Config, link: socket.socket) -> Non
     await eventually(known)
 
 
+async def test_administration_by_another_configuration(config: Config, link: socket.socket) -> None:
+    """What it names may be named."""
+    budget = {"scope": "key:ci", "amount_usd": 1, "period": "day"}
+    question = Question(
+        method="POST",
+        path="/v1/budgets",
+        body=json.dumps(budget).encode(),
+        asker=Asker(id="admin", role="admin"),
+    )
+    status, body = await put(config.data_dir, question, 5)
+    assert (status, json.loads(body)["param"]) == (400, "scope")
+    keys = {"keys": [{"name": "ci", "key": "k" * 16}]}
+    link.sendall(message(encode(from_mapping({"llm_service": keys}))))
+
+    async def made() -> bool:
+        return (await put(config.data_dir, question, 5))[0] == 200
+
+    await eventually(made)
+
+
+@pytest.mark.usefixtures("link")
+async def test_who_may_not(config: Config) -> None:
+    """The steward knows it as well, should a worker ever forget to ask."""
+    for role in ("member", "viewer"):
+        asker = Asker(id="key_1", role=role)
+        for method, path in (("GET", "/v1/keys"), ("DELETE", "/v1/keys/key_1")):
+            question = Question(method=method, path=path, asker=asker)
+            assert (await put(config.data_dir, question, 5))[0] == 403
+
+
+@pytest.mark.usefixtures("link")
+async def test_what_nobody_thought_of(
+    config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who asks learns nothing of it but that it is in the log."""
+
+    def broken(self: Registry, kind: str, id: str) -> None:
+        raise ZeroDivisionError("a detail")
+
+    monkeypatch.setattr(Registry, "find", broken)
+    question = Question(path="/v1/keys/key_1", asker=Asker(id="admin", role="admin"))
+    status, body = await put(config.data_dir, question, 5)
+    assert (status, json.loads(body)["code"]) == (500, "internal_error")
+    assert b"detail" not in body
+    assert "a detail" in caplog.text
+
+
 @pytest.mark.usefixtures("link")
 async def test_the_socket_is_for_this_user(config: Config) -> None:
     """Nobody else may connect."""
@@ -153,6 +201,9 @@ async def test_the_socket_is_for_this_user(config: Config) -> None:
         (b"GET / HTTP/1.1\r\ncontent-length: x\r\n\r\n", b""),
         (b"x" * 100_000, b""),
         (b"GET /status", b""),
+        (b"GET /v1/keys HTTP/1.1\r\nx-trunkline-asker: {}\r\n\r\n", b""),
+        (b"GET /v1/keys HTTP/1.1\r\n\r\n", b"HTTP/1.1 403 Forbidden"),
+        (b"GET /v1/nowhere HTTP/1.1\r\n\r\n", b"HTTP/1.1 403 "),
     ],
 )
 async def test_who_speaks_nonsense(config: Config, said: bytes, answer: bytes) -> None:

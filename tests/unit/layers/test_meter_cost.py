@@ -1,6 +1,7 @@
 """What an attempt costs follows from how it went: the rule of the meter, row by row."""
 
 import pytest
+from msgspec.structs import replace
 
 from tests.scripted import SILENCE, end, finish, frame, text, usage
 from tests.unit.layers.bench import Bench
@@ -28,8 +29,10 @@ from trunkline.errors import (
 from trunkline.types import (
     Begun,
     Deployment,
+    Ended,
     Mark,
     Outcome,
+    Price,
     Prompt,
     Usage,
     UsageReport,
@@ -140,6 +143,35 @@ async def test_an_estimate_keeps_the_classes_that_were_told() -> None:
         5,
         3,
     )
+
+
+@pytest.mark.parametrize("answer", [(*TWO, BROKEN), BROKEN], ids=["broken", "lost"])
+async def test_a_guess_is_made_in_the_service_tier_that_was_asked_for(answer: Answer) -> None:
+    """Nobody said which one was served; the standard one where the tier has no known price."""
+    cheap = Price(input_nusd=1_000_000, output_nusd=1_000_000)
+    price = replace(PRICE, service_tiers=(("flex", cheap),))
+    bench = Bench(answer, answer)
+    for tier in ("flex", "scale"):
+        body = Prompt(messages=(say("user", "hello"),), extra={"service_tier": tier})
+        await live(
+            bench.service,
+            bench.call(Deployment(provider="p", model="m", price=price), body=body),
+            "",
+        )
+    flex, scale = bench.book.of(Ended)
+    assert (flex.usage.service_tier, scale.usage.service_tier) == ("flex", "")
+    assert (flex.cost_nusd, flex.cost_state) == (flex.usage.total_tokens, "estimated")
+    assert scale.cost_state == "estimated"
+    assert scale.cost_nusd == cost(scale.usage, PRICE).nusd
+
+
+async def test_searches_that_cannot_be_true_are_not_believed() -> None:
+    """A million searches in one answer must not empty a budget."""
+    report = frame("usage", Mark.USAGE, UsageReport(usage=Usage(web_search_requests=10**6)))
+    bench = Bench((*TWO, finish(), report, end()))
+    await live(bench.service, bench.call(), "")
+    assert bench.one().usage == Usage(prompt_tokens=INPUT, completion_tokens=SHOWN)
+    assert bench.one().cost_state == "estimated"
 
 
 async def test_lengths_are_learned_from_whole_answers_only(

@@ -109,12 +109,21 @@ async def test_every_error_says_which_call_it_ended(how: str) -> None:
         ({"stream": 1}, "stream"),
         ({"track_tokens": 0}, "track_tokens"),
         ({"timeout_s": 0}, "timeout_s"),
+        ({"model": "m" * 257}, "model"),
+        ({"principal": Principal(user_id="u" * 257)}, "user_id"),
+        ({"tags": ("t" * 257,)}, "tags[0]"),
+        ({"tags": ("t",) * 65}, "tags"),
     ],
 )
 async def test_fields_that_could_not_be_recorded_are_refused(
     fields: dict[str, Any], param: str
 ) -> None:
-    """A record with a number for a name could not be read again, and no budget would know it."""
+    """A number for a name could not be read again, nor a very long one looked up.
+
+    That a call just like it was right before changes nothing.
+    """
+    await live(trace(ManualClock())(Inner(WHOLE)), ask(), "whole")
+    await live(trace(ManualClock())(Inner(WHOLE)), ask(principal=Principal(user_id="u")), "whole")
     inner = Inner(WHOLE)
     with pytest.raises(InputError, match=f"'{param.partition('[')[0]}") as caught:
         await trace(ManualClock())(inner)(ask(**fields))

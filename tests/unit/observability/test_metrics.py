@@ -13,7 +13,8 @@ from trunkline.journal import Journal, ingest
 from trunkline.observability import metrics as module
 from trunkline.observability.metrics import FAMILIES, Gauge, Metrics
 from trunkline.observability.redact import know
-from trunkline.storage.sqlite import SqliteStore
+from trunkline.storage.sqlite import SqliteDatabase
+from trunkline.storage.store import Store
 from trunkline.types import Record, Usage
 from trunkline.types.record import PROCESS_DIED
 
@@ -223,7 +224,7 @@ def test_fed_by_ingestion_each_record_counts_once(tmp_path: Path) -> None:
     """As the docstring of `Metrics` shows it, also when the store fails in between."""
     metrics = Metrics()
 
-    class Observed(SqliteStore):
+    class Observed(Store):
         failing = True
 
         def apply(self, file: str, offset: int, records: Sequence[Record]) -> None:
@@ -231,9 +232,8 @@ def test_fed_by_ingestion_each_record_counts_once(tmp_path: Path) -> None:
             if self.failing:
                 raise OSError("not now")
             super().apply(file, offset, records)
-            metrics.observe(records)
 
-    store = Observed(tmp_path / "trunkline.db")
+    store = Observed(SqliteDatabase(tmp_path / "trunkline.db"), metrics.observe)
     journal = Journal(tmp_path / "journal", clock=SystemClock())
     journal.append(begun(), flush=True)
     journal.append(begun("left"), flush=True)

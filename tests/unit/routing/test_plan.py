@@ -327,6 +327,21 @@ def test_price_follows_the_hour() -> None:
     assert early != late
 
 
+def test_the_price_of_a_deployment_in_a_group_wins() -> None:
+    """Only there: the same model by its own name costs what the provider's price says."""
+    deployments = [{"model": "openai/gpt-4o", "price": {"input": 1, "output": 2}}]
+    built = config(
+        providers={"openai": {"api_key": "k"}}, groups={"quality": {"deployments": deployments}}
+    )
+    planner = Planner(built)
+    own, listed = (planner.plan(ask(name))[0].deployment for name in ("quality", "openai/gpt-4o"))
+    assert own.price is not None
+    assert own.price.configured
+    assert own.price.input_nusd == 10**9
+    assert listed.price is not None
+    assert not listed.price.configured
+
+
 def test_plans_are_remembered_and_bounded() -> None:
     """Callers choose the names, so they must not choose how much memory is used."""
     planner = Planner(config(providers={"ollama": {}}, default_provider="ollama"))

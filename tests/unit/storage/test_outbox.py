@@ -1,8 +1,6 @@
 """The outbox: what is kept for hooks, exactly once for each attempt that ended."""
 
 import itertools
-import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,7 @@ import pytest
 
 from tests.journal_records import begun, called, ended
 from trunkline.storage.outbox import Left, Outbox
-from trunkline.storage.sqlite import SqliteStore
+from trunkline.storage.store import Store
 from trunkline.types.answer import Usage
 from trunkline.types.record import PROCESS_DIED, Record
 
@@ -19,17 +17,9 @@ DAY_NS = 86_400 * 10**9
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    """An empty store."""
-    made = SqliteStore(tmp_path / "trunkline.db")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def outbox(store: SqliteStore, tmp_path: Path) -> Outbox:
+def outbox(store: Store, tmp_path: Path) -> Outbox:
     """An outbox with one hook, `a`."""
-    made = Outbox(store, tmp_path)
+    made = Outbox(store.database, tmp_path)
     made.subscribe(["a"], now_ns=0)
     return made
 
@@ -46,9 +36,7 @@ def take(outbox: Outbox, name: str = "a") -> None:
 
 @pytest.mark.acceptance("T15")
 @pytest.mark.parametrize("order", [*itertools.permutations(range(3))])
-def test_one_event_for_each_attempt(
-    store: SqliteStore, outbox: Outbox, order: tuple[int, ...]
-) -> None:
+def test_one_event_for_each_attempt(store: Store, outbox: Outbox, order: tuple[int, ...]) -> None:
     """However its records come, one by one or together, and however often they are read."""
     records: list[Record] = [begun(), ended(), called()]
     for place, number in enumerate(order):
@@ -61,7 +49,7 @@ def test_one_event_for_each_attempt(
     assert ids(outbox) == ["c2:1", "c2:2"]
 
 
-def test_an_end_that_comes_after_recovery(store: SqliteStore, outbox: Outbox) -> None:
+def test_an_end_that_comes_after_recovery(store: Store, outbox: Outbox) -> None:
     """It is not told a second time; what waits says what is known by then."""
     died = ended(outcome="abandoned", cost_nusd=500, error_code=PROCESS_DIED)
     store.apply(FILE, 1, [begun(), died])
@@ -70,7 +58,7 @@ def test_an_end_that_comes_after_recovery(store: SqliteStore, outbox: Outbox) ->
     assert (posted.event.outcome, posted.event.cost_nusd) == ("complete", 120)
 
 
-def test_what_an_event_says(store: SqliteStore, outbox: Outbox) -> None:
+def test_what_an_event_says(store: Store, outbox: Outbox) -> None:
     """Who pays, what was used, and what it cost to the last nano-dollar."""
     usage = Usage(prompt_tokens=10, completion_tokens=5, cache_read_tokens=4)
     who: dict[str, Any] = {"key_id": "k", "user_id": "u", "team_id": "cus_team", "tenant_id": "t"}
@@ -94,7 +82,7 @@ def test_what_an_event_says(store: SqliteStore, outbox: Outbox) -> None:
     assert (meter.payload.value, meter.payload.stripe_customer_id) == ("15", "cus_team")
 
 
-def test_a_cost_that_is_not_known(store: SqliteStore, outbox: Outbox) -> None:
+def test_a_cost_that_is_not_known(store: Store, outbox: Outbox) -> None:
     """It is null, never 0."""
     end = ended(cost_nusd=None, cost_state="unknown")
     store.apply(FILE, 1, [begun(), end, called(cost_nusd=None)])
@@ -104,7 +92,7 @@ def test_a_cost_that_is_not_known(store: SqliteStore, outbox: Outbox) -> None:
 
 
 @pytest.mark.acceptance("T15")
-def test_untracked_calls(store: SqliteStore, outbox: Outbox) -> None:
+def test_untracked_calls(store: Store, outbox: Outbox) -> None:
     """They are never told, and do not stand in the way of others."""
     hidden: list[Record] = []
     for number in range(5):
@@ -116,7 +104,7 @@ def test_untracked_calls(store: SqliteStore, outbox: Outbox) -> None:
     assert outbox.counts() == {}
 
 
-def test_what_is_not_taken_waits(store: SqliteStore, outbox: Outbox) -> None:
+def test_what_is_not_taken_waits(store: Store, outbox: Outbox) -> None:
     """Until it is due again; what is given up stays, as dead."""
     store.apply(FILE, 1, [begun(), ended(), called(), begun("c2"), ended("c2"), called("c2")])
     first, second = [each.event for each in outbox.due("a", 0, 10)]
@@ -131,7 +119,7 @@ def test_what_is_not_taken_waits(store: SqliteStore, outbox: Outbox) -> None:
     assert outbox.counts() == {"dead": 1}
 
 
-def test_each_hook_has_its_own(store: SqliteStore, outbox: Outbox) -> None:
+def test_each_hook_has_its_own(store: Store, outbox: Outbox) -> None:
     """One that comes later is told what ends later."""
     store.apply(FILE, 1, [begun(), ended(), called()])
     outbox.subscribe(["a", "b"], now_ns=0)
@@ -140,7 +128,7 @@ def test_each_hook_has_its_own(store: SqliteStore, outbox: Outbox) -> None:
     assert (ids(outbox), ids(outbox, "b")) == ([], ["c2:1"])
 
 
-def test_a_hook_that_nobody_speaks_for(store: SqliteStore, outbox: Outbox) -> None:
+def test_a_hook_that_nobody_speaks_for(store: Store, outbox: Outbox) -> None:
     """Nothing more is kept for it after a week."""
     for number, started_ns in enumerate((7 * DAY_NS - 1, 7 * DAY_NS)):
         name = f"c{number}"
@@ -148,7 +136,7 @@ def test_a_hook_that_nobody_speaks_for(store: SqliteStore, outbox: Outbox) -> No
     assert ids(outbox) == ["c0:1"]
 
 
-def test_hooks_that_are_configured_no_more(store: SqliteStore, outbox: Outbox) -> None:
+def test_hooks_that_are_configured_no_more(store: Store, outbox: Outbox) -> None:
     """They go with what waits for them; others, and what is dead, stay."""
     outbox.subscribe(["https://x/", "https://y/"], now_ns=0)
     store.apply(FILE, 1, [begun(), ended(), called()])
@@ -160,19 +148,17 @@ def test_hooks_that_are_configured_no_more(store: SqliteStore, outbox: Outbox) -
     assert outbox.counts() == {"waiting": 2, "dead": 1}
 
 
-def test_without_hooks_there_is_nothing(store: SqliteStore, tmp_path: Path) -> None:
-    """No table, no trigger: ingestion costs what it did."""
-    Outbox(store, tmp_path).only("http", [])
+def test_without_hooks_there_is_nothing(store: Store, tmp_path: Path) -> None:
+    """What ends is kept for nobody."""
+    outbox = Outbox(store.database, tmp_path)
+    outbox.only("http", [])
     store.apply(FILE, 1, [begun(), ended(), called()])
-    with sqlite3.connect(tmp_path / "trunkline.db") as db:
-        names = db.execute("SELECT name FROM sqlite_master WHERE name LIKE '%outbox%'").fetchall()
-    db.close()
-    assert names == []
+    assert outbox.counts() == {}
 
 
-def test_one_at_a_time(store: SqliteStore, tmp_path: Path, outbox: Outbox) -> None:
+def test_one_at_a_time(store: Store, tmp_path: Path, outbox: Outbox) -> None:
     """Of those who would tell the same hook; another hook may be told meanwhile."""
-    other = Outbox(store, tmp_path)
+    other = Outbox(store.database, tmp_path)
     with outbox.turn("a") as mine, other.turn("a") as theirs, other.turn("b") as another:
         assert (mine, theirs, another) == (True, False, True)
     with other.turn("a") as theirs:

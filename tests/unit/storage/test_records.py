@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
+from pathlib import Path
 
 import pytest
 
 from trunkline.storage.records import PAYER
-from trunkline.storage.schema import TABLES
+from trunkline.storage.sqlite import SqliteDatabase
 from trunkline.types.answer import Usage
 from trunkline.types.record import Begun, Called, Ended
 
@@ -23,10 +23,10 @@ from trunkline.types.record import Begun, Called, Ended
         ("calls", {*Called.__struct_fields__, "journal"}),
     ],
 )
-def test_columns_are_fields(table: str, fields: set[str]) -> None:
+def test_columns_are_fields(table: str, fields: set[str], tmp_path: Path) -> None:
     """A field that is added to a record without a column (or the reverse) is noticed here."""
-    db = sqlite3.connect(":memory:")
-    db.executescript(TABLES)
-    columns = {row[1] for row in db.execute(f"PRAGMA table_xinfo({table})")}
-    db.close()
+    database = SqliteDatabase(tmp_path / "t.db")
+    with database.session() as db:
+        columns = {row[1] for row in db.execute(f"PRAGMA table_xinfo({table})")}
+    database.close()
     assert columns == fields

@@ -20,11 +20,13 @@ class ScriptedExchange:
         status: int = 200,
         headers: Mapping[str, str] | None = None,
         ended: bool = True,
+        spent: bool = False,
     ) -> None:
         self.pieces = deque(pieces)
         self.status = status
         self.headers = headers or {}
         self.ended = ended
+        self.spent = spent
         self.failure: asyncio.Future[bytes] | None = None
         self.failed: ProviderError | None = None
         self.closed = 0

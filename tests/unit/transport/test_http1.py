@@ -144,6 +144,27 @@ async def test_another_protocol_is_an_answer_without_a_body(wire: Wire, fields: 
     assert not wire.kept
 
 
+async def test_a_body_is_spent_once_all_of_it_was_read(wire: Wire) -> None:
+    """Not when it has only arrived, nor while there is something to decompress or to fail by."""
+    exchange = await wire.begin(HELLO)
+    seen = [exchange.spent]
+    await exchange.read()
+    seen.append(exchange.spent)
+    exchange.fail(IdleTimeout("silent"))
+    assert [*seen, exchange.spent] == [False, True, False]
+
+
+async def test_a_compressed_body_has_to_be_asked_for_its_end(wire: Wire) -> None:
+    """What has come of it may be cut short, which only its reader finds out."""
+    exchange = await wire.begin(
+        ZIPPED.replace(b"\r\n\r\n", b"\r\ncontent-length: 2\r\n\r\n\x1f\x8b")
+    )
+    assert exchange.ended
+    with pytest.raises(Truncated):
+        await exchange.read()
+    assert not exchange.spent
+
+
 async def test_headers_have_lower_names_and_are_joined(wire: Wire) -> None:
     """Blanks around a value are not part of it; odd bytes do no harm."""
     exchange = await wire.begin(

@@ -45,6 +45,14 @@ async def test_an_answer_begins_with_its_first_meaningful_frame() -> None:
     assert await rest(wire) == [b"data: b\n\n", b"data: [END]\n\n"]
 
 
+async def test_a_whole_body_that_came_at_once_is_not_asked_for_more() -> None:
+    """One read gave it all, so its connection is let go without another."""
+    exchange = ScriptedExchange(b'{"nonce": "n"}', b"never read", spent=True)
+    assert raw(await source(exchange).begin()) == [b'{"nonce": "n"}']
+    assert exchange.closed
+    assert len(exchange.pieces) == 1
+
+
 async def test_the_end_of_a_finished_body_is_an_end() -> None:
     """A provider that never says [DONE] ends with a frame of no bytes."""
     wire = source(ScriptedExchange(b"data: a\n\ndata: [FINISH]\n\n", b""))

@@ -7,13 +7,14 @@ Source: https://platform.claude.com/docs/en/build-with-claude/streaming 2026-11-
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
-from trunkline.codec import BROKEN
+from trunkline.codec import BROKEN, unframed
 from trunkline.dialects.anthropic.blocks import OWN
 from trunkline.dialects.anthropic.events import REASONS
 from trunkline.dialects.anthropic.spell import input_of, taken
@@ -81,6 +82,11 @@ def closing(finish: Finish | None, *, refused: bool) -> Json:
 def event(kind: str, **fields: Any) -> bytes:
     """Return one event."""
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), dump({"type": kind, **fields}))
+
+
+class _Place(Struct):
+    type: str = ""
+    index: int | None = None
 
 
 class _Call:
@@ -162,6 +168,15 @@ class Stream:
                 self._begin()
                 self._say(one)
         return self._taken()
+
+    def follow(self, raw: bytes) -> None:
+        """Go on with a stream that was begun elsewhere; `raw` is its last event of a block."""
+        self._begun = True
+        with suppress(*BROKEN):
+            place = load(unframed(raw)[1], type=_Place)
+            if place.index is not None:
+                self._blocks = place.index + 1
+                self._open = None if place.type == "content_block_stop" else (place.type, None)
 
     def end(self) -> bytes:
         """Return what closes the stream."""

@@ -1,9 +1,13 @@
 """Token arithmetic: Anthropic's `usage` object -> `Usage`, and back.
 
 `input_tokens` leaves out what was read from the cache and what was written to it; `output_tokens`
-includes thinking. The tokens of a compaction stand only in its entry of `iterations`.
+includes thinking. The tokens of a compaction stand only in its entry of `iterations`. The fast
+mode (`speed`) has prices of its own, so it counts as a service tier. Searches are charged apart.
 Source: https://platform.claude.com/docs/en/build-with-claude/prompt-caching 2026-11-20
 Source: https://platform.claude.com/docs/en/build-with-claude/compaction 2026-11-20
+Source: https://platform.claude.com/docs/en/build-with-claude/fast-mode 2026-11-20
+Source: https://platform.claude.com/docs/en/api/service-tiers 2026-11-20
+Source: https://docs.anthropic.com/en/docs/agents-and-tools/tool-use/web-search-tool 2026-11-20
 """
 
 from __future__ import annotations
@@ -13,9 +17,12 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from trunkline.types import Usage
+from trunkline.types.answer import served_tier
 
 Json = Mapping[str, Any]
 _NONE: Json = {}
+_OWN_TIERS = frozenset({"priority", "batch"})
+"""What a client of this API may read; other providers have other words."""
 
 
 def merged(before: Json, later: Json) -> dict[str, Any]:
@@ -42,6 +49,7 @@ def usage_of(wire: Json) -> Usage:
         for bill in bills
     )
     made = sum(_count(bill, "output_tokens") for bill in bills)
+    tiers = served_tier(wire.get("service_tier")), served_tier(wire.get("speed"))
     thought = _count(_object(wire, "output_tokens_details"), "thinking_tokens")
     return Usage(
         prompt_tokens=sum(_count(bill, "input_tokens") for bill in bills) + read + written,
@@ -51,13 +59,15 @@ def usage_of(wire: Json) -> Usage:
         cache_write_1h_tokens=long_written,
         reasoning_tokens=min(thought, made),
         reported_cost_nusd=_cost_nusd(wire.get("cost")),
+        service_tier="-".join(filter(None, tiers)),
+        web_search_requests=_count(_object(wire, "server_tool_use"), "web_search_requests"),
     )
 
 
 def spelled(usage: Usage) -> dict[str, Any]:
     """Return the `usage` object of an answer of ours."""
     short_written = usage.cache_write_tokens - usage.cache_write_1h_tokens
-    return {
+    wire: dict[str, Any] = {
         "input_tokens": (usage.prompt_tokens - usage.cache_read_tokens - usage.cache_write_tokens),
         "cache_creation_input_tokens": usage.cache_write_tokens,
         "cache_read_input_tokens": usage.cache_read_tokens,
@@ -68,6 +78,13 @@ def spelled(usage: Usage) -> dict[str, Any]:
         "output_tokens": usage.completion_tokens,
         "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
     }
+    if usage.web_search_requests:
+        # Clients insist on both; fetches cost nothing and are not counted.
+        searches = {"web_search_requests": usage.web_search_requests, "web_fetch_requests": 0}
+        wire["server_tool_use"] = searches
+    if usage.service_tier in _OWN_TIERS:
+        wire["service_tier"] = usage.service_tier
+    return wire
 
 
 def _written(wire: Json, name: str) -> int:

@@ -20,6 +20,7 @@ class _Kind(Struct):
 
 
 _KIND = Decoder(_Kind)
+_OF_BLOCKS = (b"event: content_block_", b"event:content_block_")
 
 
 def write(chat: Chat, source: str) -> Writer:
@@ -41,11 +42,16 @@ class Writer:
         self._stream = Stream(self._head)
         self._begun = False
         self._stopped = False
+        self._block = b""
+        """The last event of a block that was relayed."""
 
     def frame(self, frame: Frame) -> bytes:
         """Return the bytes to send for one frame of a stream; may be empty."""
         if frame.events if not frame.raw else frame.mark & Mark.TERMINAL and _is_whole(frame):
-            self._relayed = False  # no bytes to relay, or a whole body instead of a stream
+            # No bytes to relay, or a whole body instead of a stream, or the stream was cut.
+            if self._relayed and self._begun:
+                self._stream.follow(self._block)
+            self._relayed = False
         sent = self._relay(frame) if self._relayed else self._stream.of(frame.events)
         self._begun = self._begun or bool(sent)
         return sent
@@ -79,6 +85,8 @@ class Writer:
     def _relay(self, frame: Frame) -> bytes:
         raw = frame.raw
         if raw.startswith(b"event:"):
+            if raw.startswith(_OF_BLOCKS):
+                self._block = raw
             self._stopped = self._stopped or bool(frame.mark & Mark.TERMINAL)
             return raw
         name, payload = unframed(raw)
@@ -86,6 +94,8 @@ class Writer:
             return raw  # a comment, or nothing
         if payload == b"[DONE]":
             return b""
+        if b"content_block_" in raw:
+            self._block = raw
         self._stopped = self._stopped or bool(frame.mark & Mark.TERMINAL)
         return raw if name else b"event: %b\n%b" % (_KIND.decode(payload).type.encode(), raw)
 

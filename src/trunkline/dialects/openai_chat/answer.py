@@ -50,6 +50,7 @@ class _Plain(Struct):
     usage: dict[str, Any]
     id: str = ""
     model: str = ""
+    service_tier: Any = None
     error: None = None
 
 
@@ -128,7 +129,7 @@ def _told_plainly(body: bytes, memo: Memo) -> tuple[Event, ...] | None:
             Finish(choice=n, reason=choice.finish_reason, raw=choice.finish_reason)
             for n, choice in enumerate(answer.choices)
         ],
-        UsageReport(usage=usage_of(answer.usage, memo.quirks)),
+        UsageReport(usage=usage_of(answer.usage, memo.quirks, answer.service_tier)),
     )
 
 

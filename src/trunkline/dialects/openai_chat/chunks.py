@@ -6,11 +6,14 @@ Source: https://platform.openai.com/docs/api-reference/chat-streaming 2026-11-20
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from msgspec import Struct
+from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
+from trunkline.codec import BROKEN, unframed
 from trunkline.dialects.openai_chat.usage import spelled
 from trunkline.types import (
     AudioDelta,
@@ -27,11 +30,18 @@ from trunkline.types import (
     Usage,
     UsageReport,
 )
+from trunkline.types.answer import BUDGET_CUT
 
 Json = dict[str, Any]
 DONE = b"data: [DONE]\n\n"
 _FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter"})
 _SPELLINGS = frozenset({"reasoning_content", "reasoning"})
+
+
+class _Start(Struct):
+    id: str = ""
+    model: str = ""
+    created: int = 0
 
 
 class Head(Struct):
@@ -55,14 +65,22 @@ class Head(Struct):
         self.id = event.id or self.id
         self.model = event.model or self.model
 
+    def follow(self, chunk: bytes) -> None:
+        """Take over what the provider's own chunk says, where it can be read."""
+        with suppress(*BROKEN):
+            start = load(unframed(chunk)[1], type=_Start)
+            self.take(Started(id=start.id, model=start.model))
+            self.created_s = start.created or self.created_s
+
 
 def finish_of(event: Finish, known: frozenset[str] = _FINISHES) -> Json:
     """Return the finish fields of a choice.
 
     Clients know four reasons. Whatever is none of them (an error, a pause, an unknown word) was no
-    proper end, so it is called `length`, never `stop`; the provider's word stands beside it.
+    proper end, so it is called `length`, never `stop`; the provider's word stands beside it. So
+    does ours where a budget ended the answer.
     """
-    if event.reason in known:
+    if event.reason in known and event.raw != BUDGET_CUT:
         return {"finish_reason": event.reason}
     return {"finish_reason": "length", "native_finish_reason": event.raw or event.reason}
 
@@ -72,12 +90,13 @@ class Chunks:
 
     KIND = b"chat.completion.chunk"
 
-    def __init__(self, head: Head, *, usage_asked: bool) -> None:
+    def __init__(self, head: Head, *, usage_asked: bool, begun: int = 0) -> None:
+        """`begun` is the number of choices that others began to write."""
         self._head = head
         self._usage_asked = usage_asked
         self._usage: Usage | None = None
         self._opening = b""
-        self._roles: set[int] = set()
+        self._roles = set(range(begun))
         self._calls: set[tuple[int, int]] = set()
         self._sources = 0
 

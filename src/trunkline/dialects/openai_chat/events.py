@@ -55,6 +55,8 @@ def events_of(data: Json, memo: Memo, *, whole: bool = False) -> Iterable[Event]
     """Give the meanings of one answer (`whole`) or of one event of a stream, in their order."""
     choices = data.get("choices") or ()
     usage = data.get("usage") or _groq_usage(data)
+    if tier := data.get("service_tier"):
+        memo.scratch["service_tier"] = tier
     ends = whole or bool(usage) or any(choice.get("finish_reason") for choice in choices)
     if (data.get("id") or data.get("model")) and (ends or "started" not in memo.scratch):
         memo.scratch["started"] = True
@@ -67,7 +69,8 @@ def events_of(data: Json, memo: Memo, *, whole: bool = False) -> Iterable[Event]
             memo.scratch["cited"] = True
             yield Extra(fields=cited)
     if usage:
-        yield UsageReport(usage=usage_of(usage, memo.quirks))
+        tier = memo.scratch.get("service_tier")
+        yield UsageReport(usage=usage_of(usage, memo.quirks, tier))
 
 
 def _groq_usage(data: Json) -> Json | None:

@@ -143,9 +143,11 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
     if not messages:
         raise _no_messages(messages)
     needs, thoughts = _check_messages(messages)
+    bounded = fields.keys() <= _BOUNDED
     if asked.tools or asked.functions:
         _check_tools(asked.tools or ())
         needs.add("tools")
+        bounded = bounded and all(tool.type in OWN_TOOLS for tool in asked.tools or ())
     if asked.response_format is not None and asked.response_format.json_schema is not None:
         needs.add("schema")
     return Chat(
@@ -161,8 +163,7 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
             needs=frozenset(needs),
             choices=asked.n or 1,
             end_user=asked.user,
-            bounded=fields.keys() <= _BOUNDED
-            and all(tool.type in OWN_TOOLS for tool in asked.tools or ()),
+            bounded=bounded,
             thoughts=thoughts,
         ),
     )

@@ -17,17 +17,25 @@ from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from typing import Any
 
 from trunkline.types import Cost, Usage
+from trunkline.types.answer import served_tier
 
 Json = Mapping[str, Any]
 _NONE: Json = {}
 _TOTALS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 
 
-def usage_of(wire: Json, quirks: frozenset[str]) -> Usage:
-    """Normalise a `usage` object; missing, null and malformed numbers count as not said."""
+def usage_of(wire: Json, quirks: frozenset[str], tier: Any = None) -> Usage:
+    """Normalise a `usage` object; missing, null and malformed numbers count as not said.
+
+    `tier` is the `service_tier` of the answer, which stands beside its usage; Mistral's stands in
+    it.
+    """
+    service_tier = served_tier(tier or wire.get("service_tier"))
     if _is_plain(wire):
         return Usage(
-            prompt_tokens=wire["prompt_tokens"], completion_tokens=wire["completion_tokens"]
+            prompt_tokens=wire["prompt_tokens"],
+            completion_tokens=wire["completion_tokens"],
+            service_tier=service_tier,
         )
     prompt, completion = _count(wire, "prompt_tokens"), _count(wire, "completion_tokens")
     total = _count(wire, "total_tokens")
@@ -56,6 +64,8 @@ def usage_of(wire: Json, quirks: frozenset[str]) -> Usage:
         audio_input_tokens=min(heard, prompt),
         audio_output_tokens=min(spoken, completion),
         reported_cost_nusd=_cost_nusd(wire),
+        service_tier=service_tier,
+        web_search_requests=_searches(wire),
     )
 
 
@@ -117,6 +127,16 @@ def _written(wire: Json, given: Json) -> int:
         _count(given, "cache_write_tokens")
         or _count(given, "cache_creation_tokens")
         or _count(wire, "cache_creation_input_tokens")
+    )
+
+
+def _searches(wire: Json) -> int:
+    """Count OpenRouter's searches. Perplexity says what it charged for its own.
+
+    Source: https://openrouter.ai/docs/guides/features/server-tools 2026-11-20
+    """
+    return _count(_object(wire, "server_tool_use"), "web_search_requests") or _count(
+        _object(wire, "server_tool_use_details"), "web_search_requests"
     )
 
 

@@ -19,7 +19,7 @@ from trunkline.errors import TrunklineError
 from trunkline.types import Chat, Cost, Frame, Mark, Wire
 
 _FIELDS = Decoder(dict[str, Raw])
-_EDITED = Mark.USAGE | Mark.TERMINAL
+_TELLING = Mark.SHOWN | Mark.USAGE | Mark.TERMINAL
 
 
 class Spelling(NamedTuple):
@@ -56,11 +56,13 @@ class Writer:
         """A usage frame that waits for the cost."""
         self._done = b""
         self._begun = False
+        self._shown = b""
+        """The last frame of plain words that was relayed."""
 
     def frame(self, frame: Frame) -> bytes:
         """Return the bytes to send for one frame of a stream; may be empty."""
-        if self._relayed and frame.raw and not self._held and not frame.mark & _EDITED:
-            self._begun = True
+        if self._relayed and frame.mark & _TELLING == Mark.SHOWN and frame.raw and not self._held:
+            self._shown = frame.raw
             return frame.raw
         sent = self._edited(frame)
         self._begun = self._begun or bool(sent)
@@ -94,19 +96,24 @@ class Writer:
             "param": error.param,
         }
         body = {"error": said}
-        return _event(body) if self._begun else dump(body)
+        return _event(body) if self._begun or self._shown else dump(body)
 
     @cached_property
     def _chunks(self) -> Chunks:
-        """What spells a stream that cannot be relayed."""
-        return self._spelling.chunks(self._head(), usage_asked=self._usage_asked)
+        """What spells a stream that cannot be relayed, or not to its end."""
+        head, begun = self._head(), 0
+        if self._shown:
+            head.follow(self._shown)
+            begun = self._chat.body.choices
+        return self._spelling.chunks(head, usage_asked=self._usage_asked, begun=begun)
 
     def _head(self) -> Head:
         return Head.of(self._chat, self._spelling.id_prefix)
 
     def _edited(self, frame: Frame) -> bytes:
         if frame.events if not frame.raw else frame.mark & Mark.TERMINAL and _is_whole(frame):
-            self._relayed = False  # no bytes to relay, or a whole body instead of a stream
+            # No bytes to relay, or a whole body instead of a stream, or the stream was cut.
+            self._relayed = False
         if not self._relayed or not frame.raw:
             return self._chunks.of(frame.events)
         if frame.mark & Mark.TERMINAL:

@@ -15,7 +15,7 @@ import msgspec
 
 from trunkline.client import Trunkline
 from trunkline.errors import InputError, ModelNotFound
-from trunkline.gateway.keys import Holder
+from trunkline.gateway.holders import Holder
 
 _MOST = 1000
 _EPOCH = datetime.datetime.fromtimestamp(0, tz=datetime.UTC)

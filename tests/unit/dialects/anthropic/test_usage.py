@@ -35,6 +35,16 @@ from trunkline.types import Usage
         ({"cost": float("inf")}, Usage()),
         ({"cost": -1}, Usage()),
         ({"iterations": [{"type": "message", "input_tokens": 5}, None, 3]}, Usage()),
+        ({"service_tier": "standard", "speed": "standard"}, Usage()),
+        ({"service_tier": "priority"}, Usage(service_tier="priority")),
+        ({"service_tier": "batch", "server_tool_use": None}, Usage(service_tier="batch")),
+        ({"service_tier": "standard", "speed": "fast"}, Usage(service_tier="fast")),
+        ({"service_tier": "priority", "speed": "fast"}, Usage(service_tier="priority-fast")),
+        (
+            {"server_tool_use": {"web_search_requests": 3, "web_fetch_requests": 9}},
+            Usage(web_search_requests=3),
+        ),
+        ({"server_tool_use": {"web_search_requests": -1}, "service_tier": 7}, Usage()),
     ],
 )
 def test_usage_is_normalised(wire: dict[str, Any], usage: Usage) -> None:
@@ -45,9 +55,9 @@ def test_usage_is_normalised(wire: dict[str, Any], usage: Usage) -> None:
 counts = st.integers(0, 10**6)
 
 
-@given(counts, counts, counts, counts, counts)
+@given(counts, counts, counts, counts, counts, st.sampled_from(["", "priority", "batch"]))
 def test_usage_can_be_spelled_and_read_again(
-    plain: int, read: int, short: int, long: int, made: int
+    plain: int, read: int, short: int, long: int, made: int, tier: str
 ) -> None:
     """Nothing is counted twice, nothing is lost."""
     usage = Usage(
@@ -57,6 +67,8 @@ def test_usage_can_be_spelled_and_read_again(
         cache_write_tokens=short + long,
         cache_write_1h_tokens=long,
         reasoning_tokens=made // 2,
+        service_tier=tier,
+        web_search_requests=read % 5,
     )
     assert spelled(usage)["input_tokens"] == plain
     assert usage_of(spelled(usage)) == usage

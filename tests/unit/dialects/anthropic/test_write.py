@@ -18,6 +18,7 @@ from tests.unit.dialects.anthropic.wire import (
     PING,
     STOP,
     begin,
+    delta,
     end,
     finish,
     fold,
@@ -132,6 +133,49 @@ def test_a_stream_that_only_ends_is_given_its_end() -> None:
     assert relay(frames(*PLAIN[:-1], b"data: [DONE]\n\n")) == (
         b"".join(PLAIN[:-1]) + b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
     )
+
+
+CUT = Frame(
+    b"",
+    Mark.FINISH | Mark.USAGE | Mark.TERMINAL,
+    events=(Finish(reason="length", raw="budget"), UsageReport(usage=Usage(completion_tokens=9))),
+)
+USE = {"type": "tool_use", "id": "toolu_1", "name": "now", "input": {}}
+
+
+@pytest.mark.parametrize(
+    ("sent", "closed"),
+    [
+        ([], []),
+        ([PLAIN[0], PING], []),
+        (PLAIN[:4], [0]),
+        ([*PLAIN[:4], PING, b"event: novelty\ndata: {}\n\n"], [0]),
+        (PLAIN[:5], []),
+        ([*PLAIN[:5], begin(1, **USE), delta(1, type="input_json_delta", partial_json='{"x')], [1]),
+        ([raw.split(b"\n", 1)[1] for raw in PLAIN[:4]], [0]),
+    ],
+    ids=["nothing", "start", "in text", "ping", "between", "in a call", "nameless"],
+)
+def test_a_stream_that_is_cut_is_closed(sent: list[bytes], closed: list[int]) -> None:
+    """The open block, if there is one, the reason and the usage; what was relayed stays."""
+    relayed = relay([*frames(*sent), CUT])
+    if not sent or sent[0].startswith(b"event:"):
+        assert relayed.startswith(b"".join(sent))
+    new = [json.loads(raw.split(b"data: ")[1]) for raw in SseSplitter().feed(relayed)][len(sent) :]
+    assert [data["index"] for data in new if data["type"] == "content_block_stop"] == closed
+    assert [data["type"] for data in new if data["type"].startswith("message")][-2:] == [
+        "message_delta",
+        "message_stop",
+    ]
+    assert new[-2]["delta"]["stop_reason"] == "max_tokens"
+    assert new[-2]["usage"]["output_tokens"] == 9
+    assert ("message_start" in [data["type"] for data in new]) == (not sent)
+
+
+def test_a_cut_after_an_event_that_cannot_be_read() -> None:
+    """The answer ends all the same."""
+    broken = text("Hi").replace(b"   }", b",}")
+    assert relay([*frames(*PLAIN[:2], broken), CUT]).endswith(b'data: {"type":"message_stop"}\n\n')
 
 
 def test_a_whole_body_of_the_same_dialect_is_relayed() -> None:

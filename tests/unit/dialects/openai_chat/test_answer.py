@@ -48,6 +48,17 @@ def test_blank_lines_before_a_body_are_legal() -> None:
     assert fold(frame.events).text == "Hi"
 
 
+@pytest.mark.parametrize("text", ["Hi", None])
+def test_the_tier_of_an_answer_belongs_to_its_usage(text: str | None) -> None:
+    """Whether the words are decoded or not."""
+    body = json.loads(whole()) | {"service_tier": "flex"}
+    if text is None:
+        body["choices"][0]["message"]["tool_calls"] = [{"id": "c", "function": {"name": "f"}}]
+    events = decode(json.dumps(body).encode(), Memo()).events
+    (report,) = (event for event in events if isinstance(event, UsageReport))
+    assert report.usage.service_tier == "flex"
+
+
 def test_an_answer_without_usage_is_not_marked_with_it() -> None:
     """What is not reported is not known."""
     body = json.loads(whole())

@@ -32,6 +32,15 @@ from trunkline.types import (
 )
 
 
+def test_the_tier_of_a_stream_belongs_to_its_usage() -> None:
+    """It stands in every event, or in the first ones only; the last word counts."""
+    role = chunk({"role": "assistant", "content": ""}, service_tier="auto")
+    served = chunk({"content": "Hi"}, "stop", service_tier="flex")
+    for end in (chunk(choices=[], usage=USAGE), chunk(choices=[], usage=USAGE, service_tier=None)):
+        (report,) = (e for e in events(role, served, end) if isinstance(e, UsageReport))
+        assert report.usage.service_tier == "flex"
+
+
 @pytest.mark.parametrize("space", [b":", b": "])
 def test_text_is_scanned_and_decoded_only_when_asked(space: bytes) -> None:
     """A plain piece of text costs no JSON until its events are wanted, however it is spaced."""

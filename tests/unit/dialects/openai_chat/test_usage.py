@@ -171,6 +171,41 @@ def test_a_reported_cost_is_read_exactly(said: dict[str, Any], nusd: int | None)
     assert usage_of(said, NO_QUIRKS).reported_cost_nusd == nusd
 
 
+@pytest.mark.parametrize(
+    ("said", "searches"),
+    [
+        ({"server_tool_use": {"web_search_requests": 2}}, 2),
+        ({"server_tool_use_details": {"web_search_requests": 3}}, 3),
+        ({"num_sources_used": 4, "server_tool_use": None}, 0),
+        ({"num_search_queries": 5, "server_tool_use": {"web_search_requests": True}}, 0),
+    ],
+)
+def test_searches_are_counted(said: dict[str, Any], searches: int) -> None:
+    """OpenRouter's, in either spelling; Perplexity and xAI say what they charged for theirs."""
+    assert usage_of(wire(3, 4, **said), NO_QUIRKS).web_search_requests == searches
+
+
+@pytest.mark.parametrize(
+    ("said", "tier"),
+    [
+        ("flex", "flex"),
+        ("Priority", "priority"),
+        ("default", ""),
+        ("auto", ""),
+        ("on_demand", ""),
+        (None, ""),
+        (5, ""),
+        ("a tier\x00", "other"),
+        ("x" * 33, "other"),
+    ],
+)
+def test_the_served_tier_is_a_plain_word(said: Any, tier: str) -> None:
+    """Nothing for the standard one, `other` for what can be no word; in the usage or beside it."""
+    for more in ({}, {"num_cached_tokens": 1}):
+        assert usage_of(wire(3, 4, **more), NO_QUIRKS, said).service_tier == tier
+        assert usage_of(wire(3, 4, **more, service_tier=said), NO_QUIRKS).service_tier == tier
+
+
 _COUNTS = st.one_of(st.none(), st.integers(-5, 10_000))
 _WIRE = st.fixed_dictionaries(
     {},

@@ -76,6 +76,21 @@ def spelled(*events: Event, usage: bool = False) -> list[dict[str, Any]]:
     return [json.loads(block[6:]) for block in out.removesuffix(DONE).split(b"\n\n")[:-1]]
 
 
+def test_a_stream_that_is_cut_is_closed() -> None:
+    """In the name of the provider's answer, with a reason and whose it is."""
+    wire = sse(*text_chunks("Hi there"))
+    writer, memo = text.write(chat(), "openai_text"), Memo()
+    for block in list(SseSplitter().feed(wire))[:2]:
+        writer.frame(text.decode_frame(block, memo))
+    cut = Frame(b"", Mark.TERMINAL, events=(Finish(reason="length", raw="budget"),))
+    out = writer.frame(cut) + writer.end(COST)
+    ended = json.loads(out.removesuffix(DONE)[6:])
+    Completion.model_validate(ended)
+    assert (ended["id"], ended["choices"][0]["text"]) == (text_answer()["id"], "")
+    assert ended["choices"][0]["finish_reason"] == "length"
+    assert ended["choices"][0]["native_finish_reason"] == "budget"
+
+
 @pytest.mark.parametrize("most_bytes", [0, 3, 40])
 def test_a_stream_is_relayed_byte_by_byte(most_bytes: int) -> None:
     """Wherever its lines are split; only the usage that nobody asked for is taken out."""

@@ -1,0 +1,78 @@
+"""What an attempt used and cost; it follows from how it went.
+
+Reported usage is exact. An answer that broke off, or did not say, is estimated from what was
+received. An attempt that never left, or that the provider refused, cost nothing; one whose fate
+nobody knows is estimated as well.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from trunkline.accounting.estimate import Estimates, asked_tier
+from trunkline.accounting.price import Bound, cost, output_tokens_from_frames
+from trunkline.errors import ProviderError, was_sent
+from trunkline.reply import Reply
+from trunkline.types import Call, Cost, Deployment, Usage
+
+_MOST_TOKENS = 1_000_000_000
+_MOST_SEARCHES = 10_000
+_MOST_REPORTED_NUSD = 100_000 * 1_000_000_000
+
+
+def weigh(
+    call: Call,
+    target: Deployment,
+    estimates: Estimates,
+    error: BaseException | None,
+    reply: Reply | None,
+) -> tuple[Usage, Cost]:
+    """Return what an attempt used and cost, so far where its answer is not over."""
+    if reply is None:
+        if not _may_be_billed(error):
+            return Usage(), Cost(0)
+        usage = Usage(
+            prompt_tokens=estimates.prompt_tokens(call), service_tier=asked_tier(call, target)
+        )
+        return usage, cost(usage, target.price, estimated=True)
+    told = reply.usage if reply.usage is not None and _credible(reply.usage) else None
+    usage = told or Usage(service_tier=asked_tier(call, target))
+    whole = reply.outcome == "complete" or reply.finish is not None
+    if told is not None and whole:
+        estimates.learn(target.name, usage.completion_tokens // call.body.choices)
+        return usage, cost(usage, target.price)
+    shown = output_tokens_from_frames(
+        reply.shown_frames, reply.shown_bytes, reply.least_frame_bytes
+    )
+    usage = replace(
+        usage,
+        prompt_tokens=usage.prompt_tokens or estimates.prompt_tokens(call),
+        completion_tokens=max(usage.completion_tokens, shown),
+    )
+    return usage, cost(usage, target.price, estimated=True)
+
+
+def _credible(usage: Usage) -> bool:
+    """Whether a report can be true; one that cannot must not empty a budget."""
+    reported_nusd = usage.reported_cost_nusd or 0
+    return (
+        usage.total_tokens <= _MOST_TOKENS
+        and usage.web_search_requests <= _MOST_SEARCHES
+        and reported_nusd <= _MOST_REPORTED_NUSD
+    )
+
+
+def _may_be_billed(error: BaseException | None) -> bool:
+    refused = isinstance(error, ProviderError) and (error.upstream_status or 200) >= 300
+    return was_sent(error) and not refused
+
+
+def most(call: Call, target: Deployment, usage: Usage) -> int | None:
+    """Return the most, in nano-USD, that an answer can cost whose prompt is known from `usage`.
+
+    None where the call or the price sets no bound.
+    """
+    cap, price = call.body.max_output_tokens, target.price
+    if cap is None or price is None:
+        return None
+    return Bound(price, usage.service_tier).nusd(usage.prompt_tokens, cap * call.body.choices)

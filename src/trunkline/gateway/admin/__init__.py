@@ -1,0 +1,1 @@
+"""Administration, the steward's part: what is kept of it, and what is told of use."""

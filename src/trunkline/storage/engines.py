@@ -1,0 +1,32 @@
+"""Which engine a configuration asks for; a driver is imported only when it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trunkline.config import Config
+from trunkline.storage.database import Database
+
+
+def open_database(config: Config, *, as_is: bool = False) -> Database:
+    """Return the database of `config`, a connection of its own; nothing is opened yet.
+
+    Args:
+        as_is: it is taken with whatever schema it has, and neither made nor upgraded.
+
+    Raises:
+        ConfigError: its driver is not installed, or its URL cannot be read.
+    """
+    url = config.storage.database_url
+    if url is not None:
+        from trunkline.storage.postgres import PostgresDatabase
+
+        return PostgresDatabase(url.reveal(), as_is=as_is)
+    from trunkline.storage.sqlite import SqliteDatabase
+
+    return SqliteDatabase(sqlite_file(config), as_is=as_is)
+
+
+def sqlite_file(config: Config) -> Path:
+    """Return where records are kept when no URL says otherwise."""
+    return config.data_dir / "trunkline.db"

@@ -1,0 +1,203 @@
+-- Schema 1, as it was made before there were migrations. It never changes again.
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+CREATE TABLE journal_offsets (
+    file TEXT PRIMARY KEY,
+    bytes BIGINT NOT NULL
+);
+CREATE TABLE journals (
+    id {serial},
+    owner TEXT NOT NULL UNIQUE
+);
+CREATE TABLE attempts (
+    call_id TEXT NOT NULL,
+    n BIGINT NOT NULL,
+    started_ns BIGINT,
+    deployment TEXT,
+    hold_nusd BIGINT,
+    price_snapshot TEXT,
+    outcome TEXT,
+    cost_nusd BIGINT,
+    cost_state TEXT,
+    prompt_tokens BIGINT,
+    completion_tokens BIGINT,
+    cache_read_tokens BIGINT,
+    cache_write_tokens BIGINT,
+    cache_write_1h_tokens BIGINT,
+    reasoning_tokens BIGINT,
+    audio_input_tokens BIGINT,
+    audio_output_tokens BIGINT,
+    reported_cost_nusd BIGINT,
+    service_tier TEXT,
+    web_search_requests BIGINT,
+    error_code TEXT,
+    error TEXT,
+    finish TEXT,
+    latency_ms DOUBLE PRECISION,
+    first_token_ms DOUBLE PRECISION,
+    upstream_id TEXT,
+    PRIMARY KEY (call_id, n)
+);
+CREATE INDEX attempts_open ON attempts (call_id) WHERE outcome IS NULL;
+CREATE TABLE calls (
+    call_id TEXT PRIMARY KEY,
+    journal BIGINT NOT NULL,
+    kind TEXT,
+    started_ns BIGINT,
+    model TEXT,
+    outcome TEXT,
+    stream BIGINT,
+    message_count BIGINT,
+    attempts BIGINT,
+    deployment TEXT,
+    error_code TEXT,
+    error TEXT,
+    finish TEXT,
+    cost_nusd BIGINT,
+    cost_state TEXT,
+    prompt_tokens BIGINT,
+    completion_tokens BIGINT,
+    latency_ms DOUBLE PRECISION,
+    first_token_ms DOUBLE PRECISION,
+    key_id TEXT,
+    user_id TEXT,
+    team_id TEXT,
+    tenant_id TEXT,
+    end_user TEXT,
+    tags TEXT,
+    run TEXT,
+    tracked BIGINT,
+    route TEXT
+);
+CREATE INDEX calls_started ON calls (started_ns);
+CREATE INDEX calls_open ON calls (call_id) WHERE outcome IS NULL;
+CREATE INDEX calls_run ON calls (run) WHERE run IS NOT NULL;
+CREATE INDEX calls_key ON calls (key_id, started_ns) WHERE key_id IS NOT NULL;
+CREATE INDEX calls_user ON calls (user_id, started_ns) WHERE user_id IS NOT NULL;
+CREATE INDEX calls_tenant ON calls (tenant_id, started_ns) WHERE tenant_id IS NOT NULL;
+CREATE TABLE usage_sums (
+    quarter BIGINT NOT NULL,
+    model TEXT NOT NULL,
+    deployment TEXT NOT NULL,
+    key_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    team_id TEXT NOT NULL,
+    tenant_id TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    tracked BIGINT NOT NULL,
+    requests BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    prompt_tokens BIGINT NOT NULL,
+    completion_tokens BIGINT NOT NULL,
+    cached_tokens BIGINT NOT NULL,
+    reasoning_tokens BIGINT NOT NULL,
+    cost_nusd BIGINT NOT NULL,
+    unknown_requests BIGINT NOT NULL,
+    unknown_attempts BIGINT NOT NULL,
+    PRIMARY KEY (
+        quarter, model, deployment, key_id, user_id, team_id, tenant_id, tags, tracked
+    )
+);
+CREATE TABLE ledger_accounts (
+    id {serial},
+    scope TEXT NOT NULL,
+    period TEXT NOT NULL,
+    bucket_ns BIGINT NOT NULL,
+    end_ns BIGINT NOT NULL,
+    settled_nusd BIGINT NOT NULL,
+    overrun_nusd BIGINT NOT NULL DEFAULT 0,
+    marked_nusd BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (scope, period, bucket_ns)
+);
+CREATE TABLE ledger_leases (
+    account BIGINT NOT NULL,
+    owner TEXT NOT NULL,
+    opened_ns BIGINT NOT NULL,
+    granted_nusd BIGINT NOT NULL,
+    ingested_nusd BIGINT NOT NULL,
+    PRIMARY KEY (account, owner)
+);
+CREATE INDEX ledger_leases_owner ON ledger_leases (owner);
+CREATE TABLE hooks (
+    name TEXT PRIMARY KEY,
+    seen_ns BIGINT NOT NULL
+);
+CREATE TABLE outbox (
+    hook TEXT NOT NULL,
+    call_id TEXT NOT NULL,
+    n BIGINT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting',
+    tries BIGINT NOT NULL DEFAULT 0,
+    due_ns BIGINT NOT NULL DEFAULT 0,
+    error TEXT,
+    PRIMARY KEY (hook, call_id, n)
+);
+CREATE INDEX outbox_due ON outbox (hook, state, due_ns);
+CREATE TABLE tenants (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    created_ns BIGINT NOT NULL
+);
+CREATE INDEX tenants_created ON tenants (created_ns, id);
+CREATE TABLE teams (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    tenant_id TEXT,
+    created_ns BIGINT NOT NULL
+);
+CREATE INDEX teams_created ON teams (created_ns, id);
+CREATE TABLE users (
+    id TEXT PRIMARY KEY,
+    name TEXT,
+    email TEXT,
+    role TEXT,
+    team_id TEXT,
+    tenant_id TEXT,
+    allowance_nusd BIGINT,
+    period TEXT,
+    created_ns BIGINT NOT NULL
+);
+CREATE INDEX users_created ON users (created_ns, id);
+CREATE INDEX users_team ON users (team_id) WHERE team_id IS NOT NULL;
+CREATE INDEX users_tenant ON users (tenant_id) WHERE tenant_id IS NOT NULL;
+CREATE TABLE keys (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    prefix TEXT NOT NULL,
+    user_id TEXT,
+    team_id TEXT,
+    tenant_id TEXT,
+    tier TEXT,
+    role TEXT NOT NULL,
+    models TEXT NOT NULL,
+    may_act_for TEXT NOT NULL,
+    required_tags TEXT NOT NULL,
+    expires_ns BIGINT,
+    revoked_ns BIGINT,
+    created_ns BIGINT NOT NULL
+);
+CREATE INDEX keys_created ON keys (created_ns, id);
+CREATE INDEX keys_user ON keys (user_id) WHERE user_id IS NOT NULL;
+CREATE TABLE key_digests (
+    digest TEXT PRIMARY KEY,
+    key_id TEXT NOT NULL,
+    ends_ns BIGINT
+);
+CREATE INDEX key_digests_key ON key_digests (key_id);
+CREATE TABLE budgets (
+    id TEXT PRIMARY KEY,
+    scope TEXT NOT NULL,
+    amount_nusd BIGINT NOT NULL,
+    period TEXT NOT NULL,
+    timezone TEXT NOT NULL,
+    rolling BIGINT NOT NULL,
+    mode TEXT NOT NULL,
+    unknown_price TEXT NOT NULL,
+    when_store_down TEXT NOT NULL,
+    alert_at TEXT NOT NULL,
+    created_ns BIGINT NOT NULL,
+    UNIQUE (scope, period, timezone, rolling)
+);
+CREATE INDEX budgets_created ON budgets (created_ns, id);
