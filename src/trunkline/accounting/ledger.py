@@ -37,7 +37,9 @@ class Ledger:
         alert: Alert = lambda rule, settled, mark: None,
     ) -> None:
         self._clock = clock
-        self._purses = Purses(shared or Shared(InProcessLeases(), lambda: "this process"), alert)
+        self._purses = Purses(
+            shared or Shared(InProcessLeases(), lambda: "this process"), clock, alert
+        )
         self._accounts = Accounts(())
         self._ruled: tuple[Account, ...] = ()
         """Of those the ones that have a rule."""
@@ -69,7 +71,8 @@ class Ledger:
                 accounts[key] = kept.pop(key, account)
                 self._follow(accounts[key], rule)
             self._ruled = tuple(accounts.values())
-            retired = [account for account in kept.values() if account.purse.open]
+            now_ns = self._clock.now_ns()
+            retired = [each for each in kept.values() if each.purse.window.end_ns > now_ns]
             for account in retired:
                 account.retire()
             self._accounts = Accounts([*self._ruled, *retired])

@@ -94,6 +94,8 @@ class Purse:
         self.granted_nusd += grant.nusd - owed_nusd
         self.owed_nusd -= owed_nusd
         self.hear(grant.spent_nusd, want.spent_nusd)
+        if (want.limit_nusd or 0) > self.account.rule.amount_nusd:
+            self.return_free()  # the limit was lowered meanwhile
 
     def owe(self, amount_nusd: int) -> None:
         """Take what is needed for a hold while the account cannot be asked."""

@@ -13,7 +13,10 @@ from trunkline.accounting.account import Alert
 from trunkline.accounting.leases import Leases, Refusal
 from trunkline.accounting.purse import Purse
 from trunkline.accounting.tab import Amounts
-from trunkline.errors import RecordError
+from trunkline.clock import Clock
+from trunkline.errors import BudgetHeld, RecordError
+
+_REFRESH_S = 1.0
 
 
 class Shared(NamedTuple):
@@ -23,7 +26,8 @@ class Shared(NamedTuple):
     owner: Callable[[], str]
     """Whose grants they are: what this process spends is ingested under that name."""
     refresh: Callable[[], None] = lambda: None
-    """Brings what has been spent so far into the accounts, before one is asked the first time."""
+    """Brings what has been spent so far into the accounts: before one is asked the first time, and
+    when money seems to be held, which may be spent, or held by the dead."""
     wake: Callable[[], None] = lambda: None
     """Has `tend` called some 200 ms later."""
 
@@ -31,8 +35,9 @@ class Shared(NamedTuple):
 class Purses:
     """Those with something to look after: held, free, overdrawn, or spent since the last look."""
 
-    def __init__(self, shared: Shared, alert: Alert) -> None:
+    def __init__(self, shared: Shared, clock: Clock, alert: Alert) -> None:
         self._shared = shared
+        self._clock = clock
         self._alert = alert
         self._begin()
 
@@ -43,6 +48,7 @@ class Purses:
         self._begin()
 
     def _begin(self) -> None:
+        self._refreshed_s = -_REFRESH_S
         self.lock = threading.RLock()  # a dropped reply may be settled in the middle of a hold
         """Taken around every look at a purse and every change of one."""
         self.live: set[Purse] = set()
@@ -71,10 +77,15 @@ class Purses:
         """
         try:
             if not all(purse.fresh for purse, _ in short):
-                self._shared.refresh()
+                self._refresh()
                 for purse, _ in short:
                     purse.fresh = True
-            with self._asking:
+            try:
+                self._ask(short, forced=forced)
+            except BudgetHeld:
+                if self._clock.monotonic_s() - self._refreshed_s < _REFRESH_S:
+                    raise
+                self._refresh()
                 self._ask(short, forced=forced)
         except RecordError:
             if forced or any(each.account.rule.when_store_down == "closed" for each, _ in short):
@@ -85,21 +96,26 @@ class Purses:
                     self.live.add(purse)
         self.wake()
 
+    def _refresh(self) -> None:
+        self._shared.refresh()
+        self._refreshed_s = self._clock.monotonic_s()
+
     def _ask(self, short: Amounts, *, forced: bool) -> None:
-        with self.lock:
-            wants = [purse.want(amount_nusd) for purse, amount_nusd in short]
-            owed = [purse.owed_nusd for purse, _ in short]
-        answer = self._shared.leases.grant(self._shared.owner(), wants, forced=forced)
-        with self.lock:
-            if isinstance(answer, Refusal):
-                purse, amount_nusd = short[answer.place]
-                purse.hear(answer.spent_nusd, wants[answer.place].spent_nusd)
-                raise purse.account.refuse(amount_nusd, answer.spent_nusd)
-            for (purse, _), want, grant, owed_nusd in zip(short, wants, answer, owed, strict=True):
-                purse.take(want, grant, owed_nusd)
-                if not forced:
-                    purse.scarce = grant.nusd == want.need_nusd
-                self.live.add(purse)
+        with self._asking:
+            with self.lock:
+                wants = [purse.want(amount_nusd) for purse, amount_nusd in short]
+                owed = [purse.owed_nusd for purse, _ in short]
+            answer = self._shared.leases.grant(self._shared.owner(), wants, forced=forced)
+            with self.lock:
+                if isinstance(answer, Refusal):
+                    purse, amount_nusd = short[answer.place]
+                    purse.hear(answer.spent_nusd, wants[answer.place].spent_nusd)
+                    raise purse.account.refuse(amount_nusd, answer.spent_nusd)
+                for (purse, _), want, grant, owing in zip(short, wants, answer, owed, strict=True):
+                    if not forced:
+                        purse.scarce = grant.nusd == want.need_nusd
+                    purse.take(want, grant, owing)
+                    self.live.add(purse)
 
     def tend(self) -> None:
         """Give back what is idle, ask for what is overdrawn, tell of marks that were passed.

@@ -260,7 +260,7 @@ class Machine(RuleBasedStateMachine):
                 assert settled <= each.amount_nusd + over
 
     def teardown(self) -> None:
-        """When all is over, what is settled is what it cost, and the rest can be spent."""
+        """When all is over, what it cost is settled, and the rest can be spent."""
         self.leases.away = False
         for process in self.processes:
             for attempt in process.under_way:
@@ -283,9 +283,8 @@ class Machine(RuleBasedStateMachine):
             if each.scope != "user:v"
         )
         if left > 0:
-            hold = self.processes[-1].ledger.hold(by("u"), TARGET, Quote(left, left))
             with pytest.raises(StopIteration):
-                hold.send(None)
+                self.processes[-1].ledger.hold(by("u"), TARGET, Quote(left, left)).send(None)
 
 
 @pytest.mark.parametrize("rules", [STRICT, HARD, MIXED], ids=["strict", "hard", "mixed"])

@@ -12,16 +12,18 @@ from tests.ledgers import (
     budget,
     by,
     ended,
+    ledger_of,
     quote,
+    shared,
     spend,
 )  # fmt: skip
 from trunkline.accounting.in_process import InProcessLeases
 from trunkline.accounting.ledger import Ledger
-from trunkline.accounting.purses import Shared
 from trunkline.config import BudgetRule
-from trunkline.errors import BudgetExhausted, RecordError
+from trunkline.errors import BudgetExhausted, BudgetHeld, RecordError
 from trunkline.testing import ManualClock
 from trunkline.types import Cost
+from trunkline.types.record import Record
 
 PLENTY = 100_000
 
@@ -30,8 +32,8 @@ def ledger_at(leases: Flaky, *rules: BudgetRule) -> tuple[Ledger, list[bool], li
     """Make a ledger; return it with what it has woken and told."""
     woken: list[bool] = []
     told: list[int] = []
-    shared = Shared(leases, lambda: "a", wake=lambda: woken.append(True))
-    ledger = Ledger(rules, ManualClock(), shared, lambda rule, settled, mark: told.append(mark))
+    to = shared(leases, wake=lambda: woken.append(True))
+    ledger = Ledger(rules, ManualClock(), to, lambda rule, settled, mark: told.append(mark))
     return ledger, woken, told
 
 
@@ -106,19 +108,23 @@ async def test_what_cannot_be_given_back_is_kept() -> None:
     assert engine.look("global", "total", account.purse.window).exposed_nusd == 10
 
 
-async def test_an_alert_that_cannot_be_noted_is_told_later() -> None:
+async def test_an_alert_that_cannot_be_noted_is_told_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once."""
     leases = Flaky(InProcessLeases())
-    ledger, _, told = ledger_at(leases, budget(amount_nusd=PLENTY, alert_at=(0.0001,)))
-    await spend(ledger, 10)
-    leases.away = True
-    with pytest.raises(RecordError):
-        ledger.tend()
+    ledger, _, told = ledger_at(leases, budget(alert_at=(0.5,)))
+    await spend(ledger, 60)
+
+    def fail(*where: object) -> bool:
+        raise RecordError("the store went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "mark", fail, raising=False)
+        with pytest.raises(RecordError):
+            ledger.tend()
     assert told == []
-    leases.away = False
     ledger.tend()
     ledger.tend()
-    assert told == [10]
+    assert told == [50]
 
 
 async def test_an_alert_is_told_by_one_process_alone(engine: Engine) -> None:
@@ -152,8 +158,8 @@ async def test_the_first_ask_alone_waits_for_what_is_in_journals() -> None:
     """Not every refusal after it."""
     refreshed: list[bool] = []
     leases = InProcessLeases(lambda scope, since_ns: 100)
-    shared = Shared(leases, lambda: "a", refresh=lambda: refreshed.append(True))
-    ledger = Ledger([budget(), budget("user:u")], ManualClock(), shared)
+    to = shared(leases, refresh=lambda: refreshed.append(True))
+    ledger = Ledger([budget(), budget("user:u")], ManualClock(), to)
     for _ in range(3):
         with pytest.raises(BudgetExhausted):
             await spend(ledger, 10, by("u"))
@@ -173,3 +179,33 @@ async def test_what_was_held_at_nothing_and_cost_something_is_told() -> None:
     ledger.tend()
     assert engine.look("global", "total", account.purse.window).exposed_nusd == 70
     assert account.overrun_nusd == 70
+
+
+async def test_money_that_seems_held_may_be_spent_by_now() -> None:
+    """So what is in journals is brought in before such a refusal, at most once a second."""
+    engine, clock = InProcessEngine(), ManualClock()
+    journal: list[Record] = []
+    refreshed: list[bool] = []
+
+    def refresh() -> None:
+        refreshed.append(True)
+        engine.ingest("b", journal)
+        journal.clear()
+
+    ledger = Ledger([budget()], clock, shared(engine.leases, refresh=refresh))
+    await spend(ledger, 10)
+    other = ledger_of(budget(), leases=engine.leases, owner="b", clock=clock)
+    held = await other.hold(ask(), TARGET, quote(85))
+    with pytest.raises(BudgetHeld):
+        await spend(ledger, 10)
+    other.settle(held.amounts, Cost(85))
+    begun = Journaled("b").begun(held)
+    journal += [begun, ended(begun, 85)]
+    with pytest.raises(BudgetHeld):
+        await spend(ledger, 10)
+    assert len(refreshed) == 1
+    clock.advance(1)
+    with pytest.raises(BudgetExhausted):
+        await spend(ledger, 10)
+    await spend(ledger, 5)
+    assert len(refreshed) == 2

@@ -114,7 +114,9 @@ class Writer:
         if frame.events if not frame.raw else frame.mark & Mark.TERMINAL and _is_whole(frame):
             # No bytes to relay, or a whole body instead of a stream, or the stream was cut.
             self._relayed = False
-        if not self._relayed or not frame.raw:
+        if not frame.raw and not frame.events:
+            return b""
+        if not self._relayed:
             return self._chunks.of(frame.events)
         if frame.mark & Mark.TERMINAL:
             self._done = frame.raw
