@@ -5,7 +5,8 @@ through the full stack (budget on two scopes, price, journal on disk) and withou
 difference is the layers' own. Two figures: the loop's own thread while nothing else runs, as the
 least of many short rounds, and the whole process with the keeper thread (fsync, ingestion into
 SQLite) at work, as a median. The target of 25 us is for the whole process. The cost of an asyncio
-task, measured in the same run, tells how fast the machine is; it does not change the target.
+task, measured in the same run, tells how fast the machine is; it does not change the target. Before
+that: the loop's thread with no budget, with one, and with budgets on all scopes there are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import statistics
 import tempfile
 import time
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -32,6 +34,17 @@ CHUNKS = 60
 ROUNDS = 7
 SHORT_ROUNDS = 300
 SHORT_CALLS = 40
+SCOPES = (
+    "global",
+    "key:k",
+    "user:u",
+    "team:g",
+    "tenant:t",
+    "tag:x",
+    "run:r",
+    "provider:openai",
+    "deployment:openai/gpt-4o",
+)
 
 
 class Canned:
@@ -119,15 +132,30 @@ async def compare(
     return statistics.median(with_us[1:]), statistics.median(without_us[1:])
 
 
+def settings(*scopes: str) -> dict[str, Any]:
+    """Return a configuration with a budget on each of `scopes`."""
+    budgets = [{"scope": scope, "amount": 1_000_000, "period": "month"} for scope in scopes]
+    provider = {"api_key": "sk-test-1234567890", "models": ["gpt-4o"]}
+    service = {"default_provider": "openai", "providers": {"openai": provider}, "budgets": budgets}
+    return {"llm_service": service}
+
+
+async def budgets(call: Call, body: list[bytes]) -> None:
+    """Print what budgets add to a whole answer, on the loop's thread."""
+    inner = canned(body)
+    none_us = 0.0
+    for scopes in ((), ("user:u",), SCOPES):
+        async with Trunkline.from_config(settings(*scopes)) as line:
+            aimed = replace(call, target=line.planner.plan(call)[0].deployment)
+            own_us = await least(stack(line.layers, inner), call) - await least(inner, aimed)
+        none_us = none_us or own_us
+        print(
+            f"whole answer, {len(scopes)} budgets: {own_us:5.1f} us above transport, "
+            f"{own_us - none_us:.1f} of them for hold and settle"
+        )
+
+
 async def measure() -> None:
-    settings = {
-        "default_provider": "openai",
-        "providers": {"openai": {"api_key": "sk-test-1234567890", "models": ["gpt-4o"]}},
-        "budgets": [
-            {"scope": "user:u", "amount": 1_000_000, "period": "month"},
-            {"scope": "provider:openai", "amount": 1_000_000, "period": "day"},
-        ],
-    }
     usage = chat_usage(20, CHUNKS)
     body = [json.dumps(chat_answer("word " * 100, usage=usage)).encode()]
     chunks = chat_chunks("word " * CHUNKS, usage=usage)
@@ -135,9 +163,12 @@ async def measure() -> None:
     asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "x" * 250}]}
     call = replace(
         dialects.load("openai_chat").read(json.dumps(asked).encode()),
-        principal=Principal(user_id="u"),
+        principal=Principal(key_id="k", user_id="u", team_id="g", tenant_id="t"),
+        tags=("x",),
+        run="r",
     )
-    async with Trunkline.from_config({"llm_service": settings}) as line:
+    await budgets(call, body)
+    async with Trunkline.from_config(settings("user:u", "provider:openai")) as line:
         inner = canned(body)
         aimed = replace(call, target=line.planner.plan(call)[0].deployment)
         own = await least(stack(line.layers, inner), call) - await least(inner, aimed)

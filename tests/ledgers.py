@@ -24,8 +24,8 @@ from trunkline.types.record import Begun, Ended, Record
 
 TARGET = Deployment(provider="p", model="m")
 _TABLES = (
-    "attempts", "calls", "journals", "journal_offsets", "usage_sums", "ledger_accounts",
-    "ledger_leases",
+    "attempts", "calls", "journals", "journal_offsets", "usage_sums", "usage_days",
+    "scope_sums", "ledger_accounts", "ledger_leases",
 )  # fmt: skip
 
 
@@ -105,8 +105,9 @@ def ended(begun: Begun, cost_nusd: int) -> Ended:
 class SqlEngine:
     """The leases in a database, and the records beside them."""
 
-    def __init__(self, database: Database) -> None:
-        self.leases = SqlLeases(database)
+    def __init__(self, database: Database, leases: SqlLeases | None = None) -> None:
+        self.leases = leases or SqlLeases(database)
+        self.database = database
         self._store = Store(database)
 
     def reset(self) -> None:

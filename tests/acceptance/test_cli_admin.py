@@ -142,8 +142,9 @@ def test_options_are_the_fields_of_bodies(out: Callable[..., Any]) -> None:
     budget = out("budgets", "create", *scope, *limits, *when)
     assert (budget["rolling"], budget["mode"], budget["alert_at"]) == (True, "soft", [0.5, 1.0])
     assert (budget["unknown_price"], budget["when_store_down"]) == ("allow", "open")
-    zone = ["--no-rolling", "--timezone", "Europe/Berlin"]
-    assert out("budgets", "change", budget["id"], *zone)["timezone"] == "Europe/Berlin"
+    zone = ["--no-rolling", "--timezone", "Europe/Berlin", "--mode", "hard", "--cap-output"]
+    changed = out("budgets", "change", budget["id"], *zone)
+    assert (changed["timezone"], changed["cap_output"]) == ("Europe/Berlin", True)
     for kind, option in (("teams", "--tenant"), ("users", "--tenant"), ("keys", "--tenant")):
         assert len(out(kind, "list", option, "acme")["data"]) == 1
         assert out(kind, "list", option, "other")["data"] == []

@@ -56,6 +56,17 @@ def test_one_line_under_repeated_asyncio_run() -> None:
         asyncio.run(up.wait_idle(closed=True))
 
 
+async def test_closing_leaves_the_loop_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for the disk, or for another process that ingests, waits in a thread."""
+    async with FakeUpstream() as up:
+        line = line_at(up)
+        flushed_by: list[threading.Thread] = []
+        monkeypatch.setattr(line, "flush", lambda: flushed_by.append(threading.current_thread()))
+        await line.close()
+        assert threading.main_thread() not in flushed_by
+        assert len(flushed_by) == 1
+
+
 def test_one_line_in_many_threads() -> None:
     """Threads with loops of their own share one line; every call has its row."""
     with FakeUpstream.in_thread() as up:

@@ -9,6 +9,7 @@ import datetime
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -23,6 +24,27 @@ _HELD_RETRY_S = 1.0
 
 Alert = Callable[[BudgetRule, int, int], None]
 """Told (rule, nano-USD settled, nano-USD of the mark) when a budget passes one of `alert_at`."""
+
+
+class Left(NamedTuple):
+    """What a budget that refused a call has for a shorter answer."""
+
+    nusd: int
+    """What a hold may come to; 0 or less = nothing."""
+    proven: bool
+    """Whether that hold is a proven bound."""
+
+
+def left_by(refusal: BudgetExhausted | BudgetHeld) -> Left | None:
+    """Return what the budget that refused has left; None = it does not cap answers."""
+    left: Left | None = getattr(refusal, "left", None)
+    return left
+
+
+def everywhere(error: BaseException) -> bool:
+    """Whether a budget refused that pays at every deployment: none but a cheaper one would do."""
+    found: bool = getattr(error, "everywhere", False)
+    return found
 
 
 class Account:
@@ -121,19 +143,36 @@ class Account:
                     "the provider keeps, no options that are not known here"
                 )
             return quote.proven_nusd
-        if rule.unknown_price == "refuse" and (quote.estimate_nusd is None or not quote.priced):
+        # A tier is the caller's choice: nobody may choose not to be charged.
+        chosen = not quote.priced and rule.mode == "hard" and rule.unknown_price == "flag"
+        unknown = quote.estimate_nusd is None or not quote.priced
+        if chosen or (unknown and rule.unknown_price == "refuse"):
             raise PriceUnknown(
                 f"the budget on {rule.scope} refuses what has no known price; give the model (and "
                 "the service_tier that was asked for) a price in the configuration, or set "
-                "unknown_price: flag"
+                f"unknown_price: {'allow' if chosen else 'flag'}"
             )
         return quote.estimate_nusd or 0
 
-    def refuse(self, amount_nusd: int, spent_nusd: int) -> BudgetExhausted | BudgetHeld:
-        """Return the error for a call of `amount_nusd`, with so much spent over all processes.
+    def refuse(
+        self, amount_nusd: int, spent_nusd: int, left_nusd: int
+    ) -> BudgetExhausted | BudgetHeld:
+        """Return the error for a call of `amount_nusd`.
 
-        Money that calls under way merely hold may come back; money that is spent does not.
+        Args:
+            spent_nusd: over all processes.
+            left_nusd: what a hold may come to instead.
         """
+        refusal = self._refusal(amount_nusd, spent_nusd)
+        at_one = self.rule.scope.startswith(("provider:", "deployment:"))
+        refusal.everywhere = not at_one  # type: ignore[union-attr]  # who asks: `everywhere`
+        if self.rule.cap_output:
+            left = Left(left_nusd, self.rule.mode == "strict")
+            refusal.left = left  # type: ignore[union-attr]  # who asks: `left_by`
+        return refusal
+
+    def _refusal(self, amount_nusd: int, spent_nusd: int) -> BudgetExhausted | BudgetHeld:
+        """Money that calls under way merely hold may come back; money that is spent does not."""
         rule = self.rule
         limit = rule.amount_nusd
         if spent_nusd >= limit or spent_nusd + amount_nusd > limit:

@@ -12,7 +12,19 @@ from typing import Any
 from msgspec.json import decode
 
 from trunkline.accounting.price import Bound, in_service_tier
-from trunkline.types import Audio, Chat, Deployment, File, Image, Need, Price, Prompt, Quote
+from trunkline.errors import InputError
+from trunkline.types import (
+    Audio,
+    Chat,
+    Deployment,
+    File,
+    Image,
+    Need,
+    Price,
+    Prompt,
+    Quote,
+    Wire,
+)
 from trunkline.types.answer import served_tier
 
 _BYTES_PER_TOKEN = 3
@@ -31,6 +43,8 @@ _MOST_GUESSED_TOKENS = 4096
 _QUANTILE = 0.95
 _MOST_LEARNED = 4096
 _ENOUGH_SAMPLES = 20
+_LEAST_TOKENS = 16
+"""A shorter answer is none."""
 _TIER_OPTIONS = ("service_tier", "speed")
 _STANDARD_ONLY = ("default", "standard_only")
 _RAISED = "priority"
@@ -61,6 +75,33 @@ def _asked(call: Chat, deployment: Deployment) -> list[Any]:
     if body.dialect.partition("_")[0] != deployment.dialect.partition("_")[0]:
         return []  # options of another family of dialects are dropped
     return [decode(body.fields[name]) for name in _TIER_OPTIONS if name in body.fields]
+
+
+def _tiers(call: Chat, deployment: Deployment, price: Price) -> tuple[bool, str, str]:
+    """Return whether what is asked for has a price, and which tier is likely, which possible."""
+    asked = _asked(call, deployment)
+    if tier := _named(asked):
+        priced = in_service_tier(price, tier) is not None
+        tier = tier if priced else ""
+        return priced, tier, tier
+    likely = _RAISED if "auto" in asked else ""
+    possible = "" if any(word in _STANDARD_ONLY for word in asked) else _RAISED
+    return True, likely, possible
+
+
+def _most_prompt_tokens(body: Prompt | Wire) -> int:
+    """A token is at least one byte of the encoded request."""
+    return body.size_bytes + (_ADDED_FOR_TOOLS if body.needs & _EXPLAINED else _ADDED_TOKENS)
+
+
+def _thoughts_tokens(call: Chat) -> int | None:
+    """Return how many tokens the caller gave to thoughts; None = the request cannot be read."""
+    try:
+        reasoning = call.prompt.reasoning
+    except InputError:
+        return None
+    tokens = reasoning.budget_tokens if reasoning is not None else None
+    return max(tokens, 0) if isinstance(tokens, int) else 0  # nobody has checked what it is
 
 
 class Learned:
@@ -103,24 +144,40 @@ class Estimates:
         input_tokens = self.prompt_tokens(call)
         if price is None:
             return Quote(None, None)
-        asked = _asked(call, deployment)
-        tier, priced = _named(asked), True
-        if tier:
-            priced = in_service_tier(price, tier) is not None
-            likely = possible = tier if priced else ""
-        else:
-            likely = _RAISED if "auto" in asked else ""
-            possible = "" if any(word in _STANDARD_ONLY for word in asked) else _RAISED
+        priced, likely, possible = _tiers(call, deployment, price)
         bound = self._bound(deployment, price, likely)
         estimate = bound.nusd(input_tokens, self.output_tokens(call, deployment.name))
         proven, cap = None, body.max_output_tokens
         provable = self.proving and priced and body.bounded and not body.needs & _MEDIA
         if provable and cap is not None:
-            # A token is at least one byte of the encoded request.
-            added_tokens = _ADDED_FOR_TOOLS if body.needs & _EXPLAINED else _ADDED_TOKENS
             bound = self._bound(deployment, price, possible)
-            proven = bound.nusd(body.size_bytes + added_tokens, cap * body.choices)
+            proven = bound.nusd(_most_prompt_tokens(body), cap * body.choices)
         return Quote(estimate, proven, priced)
+
+    def cap(
+        self, call: Chat, deployment: Deployment, left_nusd: int, *, proven: bool
+    ) -> int | None:
+        """Return the cap on the output with which `quote` comes to `left_nusd` at most.
+
+        None where no answer worth having is left, or no more than the thoughts it was given a
+        number of tokens for: providers refuse such a request.
+
+        Args:
+            call: one whose quote is above that.
+            proven: whether the proven bound is meant, not the estimate.
+        """
+        price, body = deployment.price, call.body
+        thoughts_tokens = _thoughts_tokens(call)
+        if price is None or left_nusd <= 0 or thoughts_tokens is None:
+            return None
+        _, likely, possible = _tiers(call, deployment, price)
+        bound = self._bound(deployment, price, possible if proven else likely)
+        input_tokens = _most_prompt_tokens(body) if proven else self.prompt_tokens(call)
+        most = (body.max_output_tokens or 0) * body.choices
+        if not proven:
+            most = self.output_tokens(call, deployment.name)
+        cap = bound.output_tokens(input_tokens, left_nusd, most) // body.choices
+        return cap if cap >= thoughts_tokens + _LEAST_TOKENS else None
 
     def _bound(self, deployment: Deployment, price: Price, tier: str) -> Bound:
         """Return the bound for the standard service tier and `tier`."""

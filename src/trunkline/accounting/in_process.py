@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 
-from trunkline.accounting.leases import Back, Grant, Lease, Refusal, Seen, Want, room
+from trunkline.accounting.leases import Back, Grant, Lease, Refusal, Seen, Want, afforded, room
 from trunkline.accounting.period import Window
 
 _Key = tuple[str, str, int]
@@ -61,7 +61,8 @@ class InProcessLeases:
                 own_nusd = max(0, want.spent_nusd - lease.ingested_nusd)
                 nusd = want.need_nusd if forced else room(want, seen, lease)
                 if nusd is None:
-                    return Refusal(place, seen.settled_nusd + own_nusd)
+                    left_nusd = afforded(want, seen, lease)
+                    return Refusal(place, seen.settled_nusd + own_nusd, left_nusd)
                 grants.append(Grant(nusd, seen.settled_nusd + own_nusd))
                 rows.append(row)
             for row, grant in zip(rows, grants, strict=True):
@@ -87,6 +88,13 @@ class InProcessLeases:
             first = row.marked_nusd < mark_nusd
             row.marked_nusd = max(row.marked_nusd, mark_nusd)
             return first
+
+    def tend(self) -> bool:
+        """Nothing has been put off."""
+        return False
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def _row(self, scope: str, period: str, window: Window) -> _Row:
         key = (scope, period, window.bucket_ns)

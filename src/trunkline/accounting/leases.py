@@ -17,11 +17,12 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from trunkline.accounting.period import Window
+from trunkline.errors import RecordError
 
 ENOUGH_HOLDS = 16
 """With room for fewer holds than this nobody is granted more than asked for, so that the last cent
 can be spent by whoever needs it."""
-_SHARE = 8
+SHARE = 8
 """Of what is left, one part in so many may be granted beyond what is needed."""
 
 
@@ -43,6 +44,9 @@ class Want(NamedTuple):
     """What the owner's attempts since then have cost in this bucket."""
     since_ns: int
     """When it began to count them, in nanoseconds since the epoch; earlier ones are not its."""
+    granted_nusd: int | None = None
+    """What it knows to be granted. The account takes its word for it: an answer that it did not get
+    may have granted more. None = it does not know."""
 
 
 class Grant(NamedTuple):
@@ -61,6 +65,8 @@ class Refusal(NamedTuple):
     """Of the account, among those that were asked."""
     spent_nusd: int
     """As in `Grant`."""
+    left_nusd: int
+    """What a hold may come to there instead; 0 or less = nothing."""
 
 
 class Seen(NamedTuple):
@@ -81,8 +87,15 @@ class Back(NamedTuple):
     nusd: int
 
 
+class Unsure(RecordError):
+    """The engine broke while it ended: what it was asked for may be done, or not."""
+
+
 class Leases(Protocol):
-    """The engine; every method raises `RecordError` when it cannot be used, nothing done then."""
+    """The engine; every method raises `RecordError` when it cannot be used.
+
+    Nothing is done then, unless it is `Unsure`.
+    """
 
     def grant(
         self, owner: str, wants: Sequence[Want], *, forced: bool = False
@@ -102,6 +115,12 @@ class Leases(Protocol):
     def mark(self, scope: str, period: str, bucket_ns: int, mark_nusd: int) -> bool:
         """Note that an account has passed a mark; False = somebody did so before."""
 
+    def tend(self) -> bool:
+        """Do what is better not done at each grant; True = do so again some 200 ms later."""
+
+    def close(self) -> None:
+        """Let go of whatever is open; a later use opens it again."""
+
 
 class Lease(NamedTuple):
     """The two sums of one owner."""
@@ -118,12 +137,22 @@ def room(want: Want, seen: Seen, lease: Lease) -> int | None:
     """
     if want.limit_nusd is None:
         return want.need_nusd
-    overdrawn_nusd = max(0, want.need_nusd - want.amount_nusd)
-    ahead_nusd = max(0, lease.ingested_nusd - lease.granted_nusd)
-    left_nusd = want.limit_nusd - seen.settled_nusd - seen.exposed_nusd
-    left_nusd += min(overdrawn_nusd, ahead_nusd)
+    left_nusd = _left(want.limit_nusd, want, seen, lease)
     if left_nusd < want.need_nusd:
         return None
     if left_nusd < ENOUGH_HOLDS * want.amount_nusd:
         return want.need_nusd
-    return max(want.need_nusd, left_nusd // _SHARE)
+    return max(want.need_nusd, left_nusd // SHARE)
+
+
+def afforded(want: Want, seen: Seen, lease: Lease) -> int:
+    """Return the largest hold for which there would be room, where `want` is refused."""
+    left_nusd = _left(want.limit_nusd or 0, want, seen, lease)
+    return want.amount_nusd - (want.need_nusd - left_nusd)
+
+
+def _left(limit_nusd: int, want: Want, seen: Seen, lease: Lease) -> int:
+    overdrawn_nusd = max(0, want.need_nusd - want.amount_nusd)
+    ahead_nusd = max(0, lease.ingested_nusd - lease.granted_nusd)
+    left_nusd = limit_nusd - seen.settled_nusd - seen.exposed_nusd
+    return left_nusd + min(overdrawn_nusd, ahead_nusd)

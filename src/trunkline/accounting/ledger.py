@@ -23,6 +23,7 @@ from trunkline.config import BudgetRule
 from trunkline.errors import BudgetExhausted, BudgetHeld, RecordError
 from trunkline.types import Call, Cost, Deployment, Quote
 
+_MOST_STILL_NS = 86_400 * 10**9
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
 
 
@@ -46,7 +47,8 @@ class Ledger:
         self._granted: dict[str | None, Account] = {}
         """By user; these come at run time, and a reload leaves them alone."""
         self._hands: ThreadPoolExecutor | None = None
-        self._latest_ns = 0
+        self._read_ns = self._least_ns = 0
+        """What the clock showed last, and how early it may be since it was put back."""
         self.reload(rules)
         _ledgers.add(self)
 
@@ -97,13 +99,13 @@ class Ledger:
         account = self._granted.get(user_id)
         if account is not None:
             with self._purses.lock:
-                account.roll(self._clock.now_ns())
+                account.roll(self._now_ns())
         return account
 
     def accounts(self) -> tuple[Account, ...]:
         """Every account that has a rule, rolled to the present period."""
-        now_ns = self._clock.now_ns()
         with self._purses.lock:
+            now_ns = self._now_ns()
             every = (*self._ruled, *self._granted.values())
             for account in every:
                 account.roll(now_ns)
@@ -116,7 +118,7 @@ class Ledger:
             RecordError: the shared account cannot be asked.
         """
         with self._purses.lock:
-            purse = account.roll(self._clock.now_ns())
+            purse = account.roll(self._now_ns())
         if not purse.open:
             self._purses.ask([(purse, 0)], forced=True)
 
@@ -172,16 +174,12 @@ class Ledger:
         """Hold where every purse has enough; else return what is short, and hold nothing."""
         with self._purses.lock:
             # Within the lock, so that no purse is younger than a hold on it.
-            now_ns = self._clock.now_ns()
+            now_ns = self._now_ns()
             paying = self._accounts.paying(call, deployment)
             if self._granted and (own := self._granted.get(call.principal.user_id)):
                 paying += (own,)
             amounts = [(account.roll(now_ns), account.amount(quote)) for account in paying]
             short = self._take(amounts, spent=spent)
-            if now_ns < self._latest_ns:  # the clock was put back
-                now_ns = max([now_ns, *(purse.since_ns for purse, _ in amounts)])
-            else:
-                self._latest_ns = now_ns
         return Held(_most(quote, amounts), amounts, now_ns), short
 
     def _take(self, amounts: Amounts, *, spent: bool = False) -> Amounts:
@@ -237,6 +235,14 @@ class Ledger:
 
     # --- inside -------------------------------------------------------------------------------
 
+    def _now_ns(self) -> int:
+        """Return the time; where it was put back no earlier than the purses. Under the lock."""
+        now_ns = self._clock.now_ns()
+        if now_ns < self._read_ns:
+            self._least_ns = _common_ns(self._every(), now_ns)
+        self._read_ns = now_ns
+        return max(now_ns, self._least_ns)
+
     def _follow(self, account: Account, rule: BudgetRule) -> None:
         account.follow(rule)
         if account.purse.owed_nusd:
@@ -263,6 +269,20 @@ class Ledger:
 
     def _every(self) -> tuple[Account, ...]:
         return (*self._accounts.every(), *self._granted.values())
+
+
+def _common_ns(accounts: Iterable[Account], now_ns: int) -> int:
+    """Return the first moment from `now_ns` on that is in a purse of every account.
+
+    Each has buckets of its own. A clock that was wrong by more than a day is not waited for.
+    """
+    most_ns = now_ns + _MOST_STILL_NS
+    while True:
+        begun_ns = [account.roll(now_ns).since_ns for account in accounts]
+        since_ns = max((each for each in begun_ns if each <= most_ns), default=0)
+        if since_ns <= now_ns:
+            return now_ns
+        now_ns = since_ns
 
 
 def _most(quote: Quote, amounts: Amounts) -> int | None:

@@ -127,6 +127,20 @@ class Bound:
                 most = total
         return -(-most // _MILLION)
 
+    def output_tokens(self, input_tokens: int, nusd: int, most: int) -> int:
+        """Return the most output tokens, `most` at most, for which the bound is within `nusd`.
+
+        -1 = not even an answer without any.
+        """
+        for threshold, request, dearest_input, dearest_output in self._tiers:
+            if input_tokens > threshold:
+                left = nusd * _MILLION - request - input_tokens * dearest_input
+                if left < 0:
+                    return -1
+                if dearest_output:
+                    most = min(most, left // dearest_output)
+        return most
+
 
 def bound(price: Price | None, *, input_tokens: int, output_tokens: int) -> int | None:
     """Return the most, in nano-USD, that a call of at most so many tokens can cost.

@@ -28,8 +28,10 @@ class Purse:
         "others_nusd",
         "owed_nusd",
         "scarce",
+        "seen_nusd",
         "since_ns",
         "spent_nusd",
+        "unsure",
         "window",
     )
 
@@ -51,6 +53,10 @@ class Purse:
         """Of what is granted, what the account has still to hear of; negative = given back."""
         self.scarce = False
         """Whether what is left here is wanted elsewhere."""
+        self.unsure = False
+        """Whether the account may have granted what we did not hear of."""
+        self.seen_nusd = 0
+        """Held and spent when the ledger last looked."""
         self.moved = False
         """Whether anything was held or settled since the ledger last looked, which it will."""
         self.marked_nusd = 0
@@ -86,11 +92,13 @@ class Purse:
             self._lacks(amount_nusd) + self.owed_nusd,
             self.spent_nusd,
             self.since_ns,
+            self.granted_nusd - self.owed_nusd,
         )
 
     def take(self, want: Want, grant: Grant, owed_nusd: int) -> None:
         """Take what was granted, `owed_nusd` of it already taken."""
         self.open = True
+        self.unsure = False
         self.granted_nusd += grant.nusd - owed_nusd
         self.owed_nusd -= owed_nusd
         self.hear(grant.spent_nusd, want.spent_nusd)
@@ -118,7 +126,7 @@ class Purse:
     @property
     def restless(self) -> bool:
         """Whether it has to be looked after again although nobody uses it."""
-        return bool(self.free_nusd > 0 or self.owed_nusd or self._lacks(0))
+        return bool(self.free_nusd > 0 or self.owed_nusd or self.unsure or self._lacks(0))
 
     def hear(self, spent_nusd: int, own_nusd: int) -> None:
         """Learn what was spent in the window, `own_nusd` of it by this process."""

@@ -10,13 +10,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from trunkline.accounting.account import Alert
-from trunkline.accounting.leases import Leases, Refusal
+from trunkline.accounting.leases import Leases, Refusal, Unsure
 from trunkline.accounting.purse import Purse
 from trunkline.accounting.tab import Amounts
 from trunkline.clock import Clock
 from trunkline.errors import BudgetHeld, RecordError
 
 _REFRESH_S = 1.0
+
+
+_KEPT_LOOKS = 16
+"""A busy process keeps what it would use in so many times 200 ms; others may need the rest."""
 
 
 class Shared(NamedTuple):
@@ -87,13 +91,20 @@ class Purses:
                     raise
                 self._refresh()
                 self._ask(short, forced=forced)
-        except RecordError:
-            if forced or any(each.account.rule.when_store_down == "closed" for each, _ in short):
-                raise
+        except RecordError as error:
+            unsure = isinstance(error, Unsure)
+            going_on = not forced and all(
+                purse.account.rule.when_store_down == "open" for purse, _ in short
+            )
             with self.lock:
-                for purse, amount_nusd in short:
-                    purse.owe(amount_nusd)
+                for purse, amount_nusd in short if going_on or unsure else ():
+                    purse.unsure |= unsure
+                    if going_on:
+                        purse.owe(amount_nusd)
                     self.live.add(purse)
+            if not going_on:
+                self.wake()
+                raise
         self.wake()
 
     def _refresh(self) -> None:
@@ -101,6 +112,8 @@ class Purses:
         self._refreshed_s = self._clock.monotonic_s()
 
     def _ask(self, short: Amounts, *, forced: bool) -> None:
+        # What caps answers comes last: none is capped for a call that another budget refuses.
+        short = sorted(short, key=lambda each: each[0].account.rule.cap_output)
         with self._asking:
             with self.lock:
                 wants = [purse.want(amount_nusd) for purse, amount_nusd in short]
@@ -110,7 +123,7 @@ class Purses:
                 if isinstance(answer, Refusal):
                     purse, amount_nusd = short[answer.place]
                     purse.hear(answer.spent_nusd, wants[answer.place].spent_nusd)
-                    raise purse.account.refuse(amount_nusd, answer.spent_nusd)
+                    raise purse.account.refuse(amount_nusd, answer.spent_nusd, answer.left_nusd)
                 for (purse, _), want, grant, owing in zip(short, wants, answer, owed, strict=True):
                     if not forced:
                         purse.scarce = grant.nusd == want.need_nusd
@@ -136,6 +149,8 @@ class Purses:
                 if free_nusd := self._idle(purse):
                     idle.append((purse, free_nusd))
             self._give_back(idle)
+            if self._shared.leases.tend():
+                self._shared.wake()
         finally:
             with self.lock:
                 self.live.difference_update([purse for purse in live if purse.at_rest])
@@ -145,7 +160,7 @@ class Purses:
 
     def _mend(self, purse: Purse) -> None:
         """Have the account know of what was spent without its leave."""
-        if purse.want(0).need_nusd or (purse.moved and purse.account.marks):
+        if purse.want(0).need_nusd or purse.unsure or (purse.moved and purse.account.marks):
             self.ask([(purse, 0)], forced=True)
 
     def _tell(self, purse: Purse) -> None:
@@ -161,11 +176,14 @@ class Purses:
                 self._alert(account.rule, account.settled_nusd, mark)
 
     def _idle(self, purse: Purse) -> int:
-        """Return what of a purse nobody has used since the last look."""
+        """Return what of a purse nobody will use soon, by what was used since the last look."""
         with self.lock:
-            idle = purse.scarce or not purse.moved
+            used_nusd = purse.held_nusd + purse.spent_nusd - purse.seen_nusd
+            purse.seen_nusd += used_nusd
+            busy = purse.moved and not purse.scarce
             purse.moved = False
-            return max(0, purse.free_nusd) if idle else 0
+            kept_nusd = _KEPT_LOOKS * max(used_nusd, 0) if busy else 0
+            return max(0, purse.free_nusd - kept_nusd)
 
     def _give_back(self, idle: list[tuple[Purse, int]]) -> None:
         with self._asking:
@@ -177,10 +195,13 @@ class Purses:
                 return
             try:
                 self._shared.leases.give_back(self._shared.owner(), backs)
-            except BaseException:
+            except BaseException as error:
                 with self.lock:
                     for purse, nusd in taken:
-                        purse.granted_nusd += nusd
+                        if isinstance(error, Unsure):
+                            purse.owed_nusd -= nusd  # others may have it by now
+                        else:
+                            purse.granted_nusd += nusd
                 raise
 
     def close(self) -> None:

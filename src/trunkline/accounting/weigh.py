@@ -44,6 +44,8 @@ def weigh(
     shown = output_tokens_from_frames(
         reply.shown_frames, reply.shown_bytes, reply.least_frame_bytes
     )
+    if (cap := call.body.max_output_tokens) is not None:
+        shown = min(shown, cap * call.body.choices)  # a guess is never above what a proof allows
     usage = replace(
         usage,
         prompt_tokens=usage.prompt_tokens or estimates.prompt_tokens(call),

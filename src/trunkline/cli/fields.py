@@ -119,6 +119,13 @@ KINDS = (
             Field(
                 "rolling", "--rolling/--no-rolling", "The last 24 hours, 7 or 30 days.", bool, True
             ),
+            Field(
+                "cap_output",
+                "--cap-output/--no-cap-output",
+                "Shorten answers to what is left.",
+                bool,
+                True,
+            ),
             Field("unknown_price", "--unknown-price", "flag, refuse or allow."),
             Field("when_store_down", "--when-store-down", "closed or open."),
             Field("alert_at", "--alert-at", "Shares at which to tell: 0.5,0.8.", _shares),

@@ -85,6 +85,7 @@ def _run(jobs: tuple[Job, ...], awake: threading.Event, keeper: weakref.ref[Keep
     fastest_s = min(job.pace_s for job in jobs)
     due = dict.fromkeys(range(len(jobs)), time.monotonic())
     pending: set[int] = set()
+    troubles = dict.fromkeys(due, "")
     while True:
         if not pending:
             awake.wait()
@@ -101,10 +102,18 @@ def _run(jobs: tuple[Job, ...], awake: threading.Event, keeper: weakref.ref[Keep
             if now_s >= due[number] + (job.patience_s if busy else 0.0):
                 due[number] = now_s + job.pace_s
                 pending.discard(number)
-                try:
-                    job.work()
-                except Exception:
-                    logger.exception("background work failed")
+                troubles[number] = _tried(job, troubles[number])
+
+
+def _tried(job: Job, trouble: str) -> str:
+    """Run a job; return what went wrong, which is said once and not at each run."""
+    try:
+        job.work()
+    except Exception as error:
+        if repr(error) != trouble:
+            logger.exception("background work failed")
+        return repr(error)
+    return ""
 
 
 def _ended(keeper: weakref.ref[Keeper]) -> bool:

@@ -20,8 +20,7 @@ from trunkline.layers.breaker import Health
 from trunkline.layers.concurrency import Parallel
 from trunkline.layers.ratelimit import Limiter
 from trunkline.observability.log import EventLog, logger
-from trunkline.storage.engines import open_database
-from trunkline.storage.ledger import SqlLeases
+from trunkline.storage.engines import open_database, open_leases
 from trunkline.storage.outbox import Outbox
 from trunkline.storage.store import Store
 
@@ -42,10 +41,10 @@ class Parts:
         self.hooks = Hooks(Outbox(self.store.database, config.data_dir), clock)
         self.ingestion = Ingestion(config.data_dir, self.store, self.hooks)
         self.events = EventLog()
-        self._accounts = open_database(config)  # of its own: no hold waits for an ingestion
+        self._leases = open_leases(config)  # no hold waits for an ingestion
         journal = self.journal
         shared = Shared(
-            leases=SqlLeases(self._accounts),
+            leases=self._leases,
             owner=journal.owner,
             refresh=partial(self.ingestion.run, wait_s=PATIENCE_S),
             wake=lambda: journal.wake(),  # noqa: PLW0108 - whoever that is then
@@ -78,10 +77,10 @@ class Parts:
             self.keeper.stop,
             self.events.drain,
             self.ledger.close,
+            self._leases.close,
             self.journal.close,
             self.ingestion.run,
             self.ingestion.close,
-            self._accounts.close,
         )
         for end in ends:
             try:

@@ -9,8 +9,8 @@ from trunkline.config.model import BudgetRule, Mode, Period, UnknownPrice, WhenS
 from trunkline.config.node import Node, near
 
 _KEYS = (
-    "scope", "amount", "period", "timezone", "rolling", "mode", "unknown_price", "when_store_down",
-    "alert_at",
+    "scope", "amount", "period", "timezone", "rolling", "mode", "cap_output", "unknown_price",
+    "when_store_down", "alert_at",
 )  # fmt: skip
 _KINDS = ("key", "user", "team", "tenant", "tag", "run", "provider", "deployment")
 
@@ -40,13 +40,20 @@ def _rule(node: Node, fields: Mapping[str, Node], providers: Collection[str]) ->
     rolling = "rolling" in fields and fields["rolling"].flag()
     if rolling and period == "total":
         raise fields["rolling"].fault("a total has no period; remove it, or write another period")
+    mode = cast(Mode, _word(fields, "mode", ("hard", "strict", "soft")))
+    cap_output = "cap_output" in fields and fields["cap_output"].flag()
+    if cap_output and mode == "soft":
+        raise fields["cap_output"].fault(
+            "a soft budget refuses nothing; remove it, or write another mode"
+        )
     return BudgetRule(
         scope=_scope(fields["scope"], providers),
         amount_nusd=fields["amount"].nano_usd(),
         period=period,
         timezone=_zone(fields["timezone"]) if "timezone" in fields else "UTC",
         rolling=rolling,
-        mode=cast(Mode, _word(fields, "mode", ("hard", "strict", "soft"))),
+        mode=mode,
+        cap_output=cap_output,
         unknown_price=cast(
             UnknownPrice, _word(fields, "unknown_price", ("flag", "refuse", "allow"))
         ),
@@ -76,6 +83,11 @@ def _scope(node: Node, providers: Collection[str]) -> str:
             f"no provider is called {provider!r}; {near(provider, providers)}"
             f"configured are {', '.join(providers)}"
         )
+    model = name.removeprefix(provider).removeprefix("/")
+    if kind == "provider" and name != provider:
+        raise node.fault(f"write provider:{provider}, or deployment:{provider}/MODEL")
+    if kind == "deployment" and not model:
+        raise node.fault(f"write deployment:{provider}/MODEL, or provider:{provider}")
     return scope
 
 

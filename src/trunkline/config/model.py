@@ -110,6 +110,8 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
     """True = the last 24 hours, 7 days or 30 days; never with `total`."""
     mode: Mode = "hard"
     unknown_price: UnknownPrice = "flag"
+    cap_output: bool = False
+    """Whether an answer too long for what is left is capped instead of refused; not with `soft`."""
     when_store_down: WhenStoreDown = "closed"
     """Whether calls are let in, `open`, or refused while nobody can say what has been spent."""
     alert_at: tuple[float, ...] = ()
@@ -153,6 +155,8 @@ class Storage(Struct, frozen=True, kw_only=True):
 
     database_url: Secret | None = None
     """PostgreSQL; None = a file in the data folder."""
+    redis_url: Secret | None = None
+    """Valkey or Redis, which hands out money before PostgreSQL is asked; None = there is none."""
     keep_days: int | None = None
     """For how many days calls are kept one by one; None = for ever. Sums are always kept."""
 

@@ -14,7 +14,7 @@ from trunkline.errors import ConfigError, TrunklineError
 from trunkline.observability.redact import scrub
 
 _SECRET = re.compile(
-    r"(?i)(?:^|\.)(?:headers\.|[^.]*(?:api_?key|secret|password|token|database_url)$)"
+    r"(?i)(?:^|\.)(?:headers\.|[^.]*(?:api_?key|secret|password|token|database_url|redis_url)$)"
 )
 
 

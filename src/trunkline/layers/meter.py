@@ -4,6 +4,8 @@ The hold of a hard budget is an estimate. Twice a second it is compared with wha
 has cost so far, and grows before that exceeds it. Where the budget has no more, the answer ends
 like one that reached its `max_tokens`. Each time `Begun` is written anew, so that an attempt that
 is never ended is settled at what it held last.
+
+Where a budget caps answers, one that is too long for what is left goes out with a lower cap.
 """
 
 from __future__ import annotations
@@ -13,10 +15,13 @@ import weakref
 from contextlib import suppress
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
+from trunkline.accounting.account import left_by
 from trunkline.accounting.estimate import Estimates
 from trunkline.accounting.weigh import most, weigh
 from trunkline.clock import Clock, Timer
-from trunkline.errors import RecordError, code_of
+from trunkline.errors import BudgetExhausted, BudgetHeld, RecordError, code_of
 from trunkline.observability.redact import scrub
 from trunkline.reply import Reply
 from trunkline.service import Layer, Service
@@ -42,6 +47,8 @@ from trunkline.types.answer import BUDGET_CUT
 _LOOK_S = 0.5
 _PARTS = (1, 2, 4, 8, 16)
 """Where a budget has less than is wanted, a part of it will do for a while."""
+_MOST_CAPS = 4
+"""Several budgets may each have less left than the one before, and what is left may be gone."""
 _CUT = Mark.FINISH | Mark.USAGE | Mark.TERMINAL
 
 
@@ -54,7 +61,10 @@ def meter(book: Book, estimates: Estimates, clock: Clock) -> Layer:
             target, tab = call.target, call.tab
             assert target is not None
             assert tab is not None
-            hold = await tab.begin(target, estimates.quote(call, target))
+            try:
+                hold = await tab.begin(target, estimates.quote(call, target))
+            except (BudgetExhausted, BudgetHeld) as refusal:
+                call, hold = await _begin_shorter(call, estimates, refusal)
             weighing = _Weighing(tools, call, target, tab, hold)
             try:
                 reply = await inner(call)
@@ -68,6 +78,34 @@ def meter(book: Book, estimates: Estimates, clock: Clock) -> Layer:
         return service
 
     return layer
+
+
+async def _begin_shorter(
+    call: Call, estimates: Estimates, refusal: BudgetExhausted | BudgetHeld
+) -> tuple[Call, Hold]:
+    """Hold money for a shorter answer, if the budget that refused allows that.
+
+    Raises:
+        LocalRefusal: none of them does, or there is too little left for an answer.
+    """
+    target, tab, trail = call.target, call.tab, call.trail
+    assert target is not None
+    assert tab is not None
+    assert trail is not None
+    for _ in range(_MOST_CAPS):
+        left = left_by(refusal)
+        cap = left and estimates.cap(call, target, left.nusd, proven=left.proven)
+        if not cap:
+            break
+        call = replace(call, body=replace(call.body, max_output_tokens=cap))
+        try:
+            hold = await tab.begin(target, estimates.quote(call, target))
+        except (BudgetExhausted, BudgetHeld) as error:
+            refusal = error
+        else:
+            trail.route.append(f"{target.name}: output_capped {cap}")
+            return call, hold
+    raise refusal
 
 
 class _Tools(NamedTuple):

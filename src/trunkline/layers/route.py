@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from trunkline.accounting.account import everywhere
 from trunkline.errors import AllProvidersUnavailable, TrunklineError
 from trunkline.reply import Reply
 from trunkline.routing.plan import Candidate
@@ -19,7 +20,8 @@ def route(plan: Callable[[Call], Sequence[Candidate]]) -> Layer:
 
     A lone candidate's error is raised as it is. When several failed, the error is
     `AllProvidersUnavailable` with every cause, unless all of them were refused alike, by us or for
-    the same fault of the caller: then it is the refusal that ends first.
+    the same fault of the caller, or one of them for want of money that all would be paid with: then
+    it is the refusal that ends first.
     """
 
     def layer(inner: Service) -> Service:
@@ -51,9 +53,13 @@ def route(plan: Callable[[Call], Sequence[Candidate]]) -> Layer:
 def _verdict(causes: list[tuple[str, TrunklineError]]) -> TrunklineError:
     if not causes:
         return AllProvidersUnavailable("there is no deployment to ask")
-    first = min((error for _, error in causes), key=_wait_s)
-    if len(causes) == 1 or (
-        len({type(error) for _, error in causes}) == 1 and first.fault in {"nobody", "caller"}
+    errors = [error for _, error in causes]
+    # That others are down as well is not what keeps the caller from an answer.
+    if unpaid := list(filter(everywhere, errors)):
+        return min(unpaid, key=_wait_s)
+    first = min(errors, key=_wait_s)
+    if len(errors) == 1 or (
+        len({type(error) for error in errors}) == 1 and first.fault in {"nobody", "caller"}
     ):
         return first
     said = "; ".join(f"{name}: {error.message}" for name, error in causes)

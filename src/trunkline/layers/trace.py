@@ -8,6 +8,7 @@ import secrets
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct, ValidationError, convert
+from msgspec.json import encode
 from msgspec.structs import replace
 
 from trunkline.clock import Clock
@@ -39,6 +40,10 @@ _ids = CallIds()
 _LONGEST_NAME = 256
 _Name = Annotated[str, Meta(max_length=_LONGEST_NAME)]
 """What is looked up by it stands in an index, and a database takes only so much there."""
+_MOST_INDEXED_BYTES = 2400
+"""Of all names of a call together, which one index of sums has. A row that it does not take would
+stop ingestion for good.
+Source: https://www.postgresql.org/docs/18/btree.html, 2,704 bytes (2026-11-20)."""
 
 
 class _Payer(Struct):
@@ -112,6 +117,18 @@ def _look_into(call: Call) -> None:
         problem, _, path = str(error).rstrip("`").partition(" - at `$.")
         param = path.removeprefix("principal.")
         raise InputError(f"'{param}' is wrong: {problem}", param=param) from None
+    who = call.principal
+    # The model stands there once more, as part of the deployment.
+    names = (call.model, call.model, call.provider, *call.tags)
+    names += (who.key_id, who.user_id, who.team_id, who.tenant_id)
+    # As JSON, which is longer, and with half characters as they are recorded.
+    said = [name.encode(errors="backslashreplace").decode() for name in names if name]
+    if (size_bytes := len(encode(said))) > _MOST_INDEXED_BYTES:
+        raise InputError(
+            f"'tags' are too long: with the model and who pays {size_bytes} bytes, of which "
+            f"{_MOST_INDEXED_BYTES} can be looked up; write fewer or shorter ones",
+            param="tags",
+        )
 
 
 def trace(clock: Clock) -> Layer:

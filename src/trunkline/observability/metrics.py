@@ -6,7 +6,7 @@ Source: https://prometheus.io/docs/instrumenting/exposition_formats/ (2026-11-20
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 
@@ -92,6 +92,7 @@ FAMILIES = (
 
 TOKEN_KINDS = ("prompt", "completion", "cache_read", "cache_write", "reasoning")
 _token_counts = attrgetter(*(f"{kind}_tokens" for kind in TOKEN_KINDS))
+_outcome = attrgetter("outcome", "error_code")
 
 _MONEY = (COST, OVERRUN)
 """Counted in nano-USD, told in USD."""
@@ -106,10 +107,12 @@ class Histogram:
         self.counts = [0] * (len(_SECONDS) + 1)
         self.total = 0.0
 
-    def add(self, seconds: float) -> None:
-        """Count one value."""
-        self.counts[bisect_left(_SECONDS, seconds)] += 1
-        self.total += seconds
+    def add(self, values_ms: Iterable[float]) -> None:
+        """Count some values, given in milliseconds."""
+        for value_ms in values_ms:
+            seconds = value_ms / 1000
+            self.counts[bisect_left(_SECONDS, seconds)] += 1
+            self.total += seconds
 
 
 class Metrics:
@@ -138,14 +141,23 @@ class Metrics:
         """Attempts that have begun: their deployment and hold, which their end does not repeat."""
 
     def observe(self, records: Sequence[Record]) -> None:
-        """Count a batch of records."""
+        """Count a batch of records, those of one deployment together."""
+        ended: defaultdict[str, list[tuple[Ended, int | None]]] = defaultdict(list)
+        called: defaultdict[str, list[Called]] = defaultdict(list)
         for record in records:
             if isinstance(record, Begun):
                 self._begun(record)
             elif isinstance(record, Ended):
-                self._ended(record)
+                opened = self._open.pop((record.call_id, record.n), None)
+                deployment, hold_nusd = opened or ("unknown", None)  # begun before this process
+                ended[deployment].append((record, hold_nusd))
             else:
-                self._called(record)
+                name = record.deployment
+                called["none" if name is None else self._deployment(name)].append(record)
+        for deployment, ends in ended.items():
+            self._ended(deployment, ends)
+        for deployment, calls in called.items():
+            self._called(deployment, calls)
 
     def render(self, gauges: Iterable[Gauge] = ()) -> str:
         """Return everything as text, `gauges` at the end; those of one name stand together."""
@@ -171,31 +183,37 @@ class Metrics:
         opened = self._deployment(record.deployment), record.hold_nusd
         self._open[record.call_id, record.n] = opened
 
-    def _ended(self, record: Ended) -> None:
-        begun = self._open.pop((record.call_id, record.n), None)
-        deployment, hold_nusd = begun or ("unknown", None)  # begun before this process
+    def _ended(self, deployment: str, ends: list[tuple[Ended, int | None]]) -> None:
         counters = self._counters
-        counters[ATTEMPTS][deployment, record.outcome, record.error_code or ""] += 1
-        for place, tokens in enumerate(_token_counts(record.usage)):
-            if tokens > 0:
-                counters[TOKENS][deployment, TOKEN_KINDS[place]] += tokens
-        cost_nusd = record.cost_nusd
-        if cost_nusd is None:
-            counters[UNKNOWN_PRICE][(deployment,)] += 1
-            return
-        if cost_nusd > 0:
-            counters[COST][deployment, record.cost_state] += cost_nusd
-        if hold_nusd is not None and cost_nusd > hold_nusd:
-            counters[OVERRUN][(deployment,)] += cost_nusd - hold_nusd
+        self._outcomes(ATTEMPTS, deployment, [record for record, _ in ends])
+        used = zip(*[_token_counts(record.usage) for record, _ in ends], strict=True)
+        for kind, column in zip(TOKEN_KINDS, used, strict=True):
+            if tokens := sum(count for count in column if count > 0):
+                counters[TOKENS][deployment, kind] += tokens
+        for record, hold_nusd in ends:
+            cost_nusd = record.cost_nusd
+            if cost_nusd is None:
+                counters[UNKNOWN_PRICE][(deployment,)] += 1
+                continue
+            if cost_nusd > 0:
+                counters[COST][deployment, record.cost_state] += cost_nusd
+            if hold_nusd is not None and cost_nusd > hold_nusd:
+                counters[OVERRUN][(deployment,)] += cost_nusd - hold_nusd
 
-    def _called(self, record: Called) -> None:
-        deployment = "none" if record.deployment is None else self._deployment(record.deployment)
-        self._counters[CALLS][deployment, record.outcome, record.error_code or ""] += 1
-        if record.error_code == PROCESS_DIED:  # nobody knows how long it took
-            return
-        self._histograms[CALL_SECONDS][deployment].add(record.latency_ms / 1000)
-        if record.first_token_ms is not None:
-            self._histograms[FIRST_TOKEN_SECONDS][deployment].add(record.first_token_ms / 1000)
+    def _called(self, deployment: str, calls: list[Called]) -> None:
+        self._outcomes(CALLS, deployment, calls)
+        # Nobody knows how long a call took whose process died.
+        timed = [call for call in calls if call.error_code != PROCESS_DIED]
+        first_ms = [call.first_token_ms for call in timed if call.first_token_ms is not None]
+        if timed:
+            self._histograms[CALL_SECONDS][deployment].add(call.latency_ms for call in timed)
+        if first_ms:
+            self._histograms[FIRST_TOKEN_SECONDS][deployment].add(first_ms)
+
+    def _outcomes(self, family: Family, deployment: str, ends: Sequence[Ended | Called]) -> None:
+        counter = self._counters[family]
+        for (outcome, code), count in Counter(map(_outcome, ends)).items():
+            counter[deployment, outcome, code or ""] += count
 
     def _deployment(self, name: str) -> str:
         """Return the label of a deployment; callers may have invented its name."""

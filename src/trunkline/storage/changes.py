@@ -68,20 +68,26 @@ def changes(db: Session, database: Database, batch: Batch) -> Changes:
             f"SELECT * FROM calls WHERE call_id {listed} AND outcome IS NOT NULL", (ids,)
         )
     }
-    found = Changes([], [])
-    for place in batch.begun | batch.ended:
-        begun, ended = batch.begun.get(place), batch.ended.get(place)
-        if place in known:
-            change = _attempt(begun, ended, known[place])
-            if change is not None:
-                found.attempts.append(change)
-        elif begun is not None and ended is not None:
-            found.attempts.append(AttemptChange(begun, ended, None))
-    for call_id, called in batch.called.items():
-        if call_id not in over:
-            found.calls.append(CallChange(called, None))
-        elif called.error_code != PROCESS_DIED:
-            found.calls.append(CallChange(called, to_struct(Called, over[call_id])))
+    found = Changes(
+        [
+            AttemptChange(begun, batch.ended[place], None)
+            for place, begun in batch.begun.items()
+            if place in batch.ended and place not in known
+        ],
+        [
+            CallChange(called, None)
+            for call_id, called in batch.called.items()
+            if call_id not in over
+        ],
+    )
+    for place, row in known.items():
+        change = _attempt(batch.begun.get(place), batch.ended.get(place), row)
+        if change is not None:
+            found.attempts.append(change)
+    for call_id, row in over.items():
+        called = batch.called.get(call_id)
+        if called is not None and called.error_code != PROCESS_DIED:
+            found.calls.append(CallChange(called, to_struct(Called, row)))
     return found
 
 

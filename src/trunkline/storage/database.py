@@ -94,7 +94,8 @@ class Database(Protocol):
             durable: what it does is safe from a power failure when it has ended.
 
         Raises:
-            RecordError: the database cannot be used; nothing of the session counts.
+            RecordError: the database cannot be used; nothing of the session counts, unless it
+                is `trunkline.accounting.leases.Unsure`.
         """
 
     def close(self) -> None:

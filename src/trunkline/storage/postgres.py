@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from trunkline.accounting.leases import Unsure
 from trunkline.errors import ConfigError, RecordError
 from trunkline.storage import migrations
 from trunkline.storage.database import NULL, NULLABLE, Rows, Words
@@ -103,16 +104,19 @@ class PostgresDatabase:
     def session(self, *, write: bool = False, durable: bool = False) -> Iterator[PostgresSession]:
         """Open a transaction; see `Database.session`. What does not write sees one moment."""
         with self._lock:
+            ending = False
             try:
                 db = self._begun(_WRITE if write else _READ)
                 if durable:
                     db.execute(_DURABLE)
                 yield PostgresSession(db)
+                ending = True
                 db.execute(b"COMMIT")
             except BaseException as error:
+                kind = Unsure if ending and db.broken else RecordError
                 self._undo()
                 if isinstance(error, psycopg.Error):
-                    raise RecordError(
+                    raise kind(
                         f"cannot use the PostgreSQL database {self.name}: {_line(error)}. "
                         "Start or mend the server, or mend its URL"
                     ) from error
@@ -270,11 +274,7 @@ def _statement(sql: str) -> bytes:
 
 
 def _bound(values: Sequence[Any]) -> list[Any]:
-    return [_text(value) if isinstance(value, str) else _number(value) for value in values]
-
-
-def _number(value: Any) -> Any:
-    return None if value == NULL else value
+    return [_text(v) if isinstance(v, str) else None if v == NULL else v for v in values]
 
 
 def _text(text: str) -> str:

@@ -6,8 +6,8 @@ each fills only its own columns, and the same one again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import attrgetter
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -25,7 +25,7 @@ _S = TypeVar("_S", bound=Struct)
 
 _LISTS = {"tags", "route"}
 _FLAGS = {"stream", "tracked"}
-_LARGEST = 2**43
+LARGEST = 2**43
 """No honest count of tokens or nano-USD (8,796 USD) of one attempt is larger, and a million such
 still add up in 64 bits: what an upstream makes up must not stop ingestion."""
 
@@ -35,61 +35,89 @@ PAYER = ("model", "key_id", "user_id", "team_id", "tenant_id", "tags", "run", "t
 
 def bounded(count: int) -> int:
     """Return `count`, or the largest that is kept of its sign."""
-    if -_LARGEST <= count <= _LARGEST:
+    if -LARGEST <= count <= LARGEST:
         return count
-    return _LARGEST if count > 0 else -_LARGEST
+    return LARGEST if count > 0 else -LARGEST
+
+
+_Column = Sequence[Any]
 
 
 class _Columns:
-    """Some fields of a kind of record, as an engine takes them."""
+    """Some fields of a kind of record, as an engine takes them.
 
-    def __init__(
-        self, kind: type[Struct], names: Sequence[str], read: Callable[[Any], tuple[Any, ...]]
-    ) -> None:
-        self._read = read
-        hints = {**get_type_hints(Usage), **get_type_hints(kind)}
+    Column by column: most of what may have to be changed is seen in a whole column at once.
+    """
+
+    def __init__(self, kind: type[Struct], names: Sequence[str]) -> None:
+        hints = get_type_hints(kind)
         optional = {name for name in names if NoneType in get_args(hints[name])}
-        counts = {name for name in names if hints[name] in {int, int | None}} - {"started_ns"}
-        self._optional, self._counts, self._sets, self._lists, self._flags = (
-            [place for place, name in enumerate(names) if name in some]
-            for some in (optional, counts, {"tags"}, _LISTS, _FLAGS)
-        )
+        self._all = len(kind.__struct_fields__)
+        self._taken = [
+            (kind.__struct_fields__.index(name), _taken(name, hints[name])) for name in names
+        ]
         self.marks = {name: NULLABLE if name in optional else "?" for name in names}
         """What stands for each column in a statement."""
 
-    def values(self, record: Record, *more: Any) -> list[Any]:
-        """Return the fields of `record` in the order of the columns, and `more`."""
-        row = [*self._read(record), *more]
-        for place in self._counts:
-            count = row[place]
-            if count and not -_LARGEST <= count <= _LARGEST:
-                row[place] = bounded(count)
-        for place in self._optional:
-            if row[place] is None:
-                row[place] = NULL
-        for place in self._sets:
-            if row[place]:  # one given twice must not be counted twice
-                row[place] = tuple(dict.fromkeys(row[place]))
-        for place in self._lists:
-            row[place] = to_json(row[place]) if row[place] else "[]"
-        for place in self._flags:
-            row[place] = 1 if row[place] else 0
-        return row
+    def of(self, records: Iterable[Struct]) -> list[_Column]:
+        """Return the columns of `records`, each with a value for each of them."""
+        columns = list(zip(*map(astuple, records), strict=True)) or [()] * self._all
+        return [take(columns[place]) for place, take in self._taken]
+
+
+def _taken(name: str, hint: Any) -> Callable[[_Column], _Column]:
+    """Return what makes of a column one that engines take."""
+    if name in _LISTS:
+        return _sets if name == "tags" else _lists
+    if name in _FLAGS:
+        return _flags
+    if hint == int | None:
+        return _known_counts
+    if hint is int and name != "started_ns":
+        return _counts
+    return _known if NoneType in get_args(hint) else _as_it_is
+
+
+def _as_it_is(column: _Column) -> _Column:
+    return column
+
+
+def _known(column: _Column) -> _Column:
+    return [NULL if value is None else value for value in column] if None in column else column
+
+
+def _counts(column: _Column) -> _Column:
+    if not column or -LARGEST <= min(column) <= max(column) <= LARGEST:
+        return column
+    return [bounded(count) for count in column]
+
+
+def _known_counts(column: _Column) -> _Column:
+    if None not in column:
+        return _counts(column)
+    return [NULL if count is None else bounded(count) for count in column]
+
+
+def _sets(column: _Column) -> _Column:
+    # One given twice must not be counted twice.
+    return [to_json(tuple(dict.fromkeys(items))) if items else "[]" for items in column]
+
+
+def _lists(column: _Column) -> _Column:
+    return [to_json(items) if items else "[]" for items in column]
+
+
+def _flags(column: _Column) -> _Column:
+    return [1 if flag else 0 for flag in column]
 
 
 _KEY = ("call_id", "n")
-_PAYS = ("call_id", *PAYER)
-_BEGINS = [name for name in Begun.__struct_fields__ if name not in PAYER]
-_ENDS = [name for name in Ended.__struct_fields__ if name != "usage"]
-_read_end = attrgetter(*_ENDS)
-_payer = _Columns(Begun, _PAYS, attrgetter(*_PAYS))
-_begun = _Columns(Begun, _BEGINS, attrgetter(*_BEGINS))
-_ended = _Columns(
-    Ended,
-    [*_ENDS, *Usage.__struct_fields__],
-    lambda ended: (*_read_end(ended), *astuple(ended.usage)),
-)
-_called = _Columns(Called, Called.__struct_fields__, astuple)
+_payer = _Columns(Begun, ("call_id", *PAYER))
+_begun = _Columns(Begun, [name for name in Begun.__struct_fields__ if name not in PAYER])
+_ended = _Columns(Ended, [name for name in Ended.__struct_fields__ if name != "usage"])
+_used = _Columns(Usage, Usage.__struct_fields__)
+_called = _Columns(Called, Called.__struct_fields__)
+_END = _ended.marks | _used.marks
 
 
 def _insert(table: str, marks: Mapping[str, str]) -> str:
@@ -107,8 +135,8 @@ def _upsert(table: str, key: tuple[str, ...], marks: Mapping[str, str]) -> str:
 _JOURNAL = {"journal": "?"}
 _OPENED = f"{_insert('calls', _payer.marks | _JOURNAL)} ON CONFLICT DO NOTHING"
 _BEGUN = _upsert("attempts", _KEY, _begun.marks)
-_WHOLE = _upsert("attempts", _KEY, _begun.marks | _ended.marks)
-_ENDED = _upsert("attempts", _KEY, _ended.marks)
+_WHOLE = _upsert("attempts", _KEY, _begun.marks | _END)
+_ENDED = _upsert("attempts", _KEY, _END)
 _CALLED = _upsert("calls", ("call_id",), _called.marks | _JOURNAL)
 
 
@@ -138,7 +166,7 @@ class Batch:
         return [*dict.fromkeys((*self.called, *attempts))]
 
 
-def statements(batch: Batch, journal: int) -> list[tuple[str, list[list[Any]]]]:
+def statements(batch: Batch, journal: int) -> list[tuple[str, list[tuple[Any, ...]]]]:
     """Return what writes a batch: statements, each with the rows it takes.
 
     An attempt whose two records are both here is written once, and so is a call. An end that
@@ -146,24 +174,35 @@ def statements(batch: Batch, journal: int) -> list[tuple[str, list[list[Any]]]]:
     """
     payers: dict[str, Begun] = {}
     begun: list[Begun] = []
-    whole: list[list[Any]] = []
+    whole: list[Begun] = []
+    ends: list[Ended] = []
+    """Of `whole`."""
     rest = dict(batch.ended)
     for place, record in batch.begun.items():
         if record.call_id not in batch.called:
             payers.setdefault(record.call_id, record)
-        end = batch.ended.get(place)
+        end = rest.get(place)
         if end is None or end.error_code == PROCESS_DIED:
             begun.append(record)
         else:
-            whole.append(_begun.values(record) + _ended.values(end)[len(_KEY) :])
-            del rest[place]
+            whole.append(record)
+            ends.append(rest.pop(place))
+    called = batch.called.values()
     return [
-        (_OPENED, [_payer.values(record, journal) for record in payers.values()]),
-        (_BEGUN, [_begun.values(record) for record in begun]),
-        (_WHOLE, whole),
-        (_ENDED, [_ended.values(record) for record in rest.values()]),
-        (_CALLED, [_called.values(record, journal) for record in batch.called.values()]),
+        (_OPENED, _rows(_payer.of(payers.values()), [[journal] * len(payers)])),
+        (_BEGUN, _rows(_begun.of(begun))),
+        (_WHOLE, _rows(_begun.of(whole), _end(ends)[len(_KEY) :])),
+        (_ENDED, _rows(_end(rest.values()))),
+        (_CALLED, _rows(_called.of(called), [[journal] * len(called)])),
     ]
+
+
+def _end(ends: Collection[Ended]) -> list[_Column]:
+    return _ended.of(ends) + _used.of(end.usage for end in ends)
+
+
+def _rows(*columns: list[_Column]) -> list[tuple[Any, ...]]:
+    return list(zip(*itertools.chain(*columns), strict=True))
 
 
 def to_json(items: tuple[str, ...]) -> str:

@@ -7,8 +7,9 @@ Money is nano-USD, NULL = unknown. A time is nanoseconds since the epoch. `tags`
 JSON lists. What the records have not said yet is NULL.
 
 `usage_sums` is what queries of usage read: one row for each quarter of an hour and everything that
-usage can be asked by, '' = none. `ledger_accounts` has one row for each budget and bucket of its
-period, `ledger_leases` what each owner (one life of a journal) was granted of it.
+usage can be asked by, '' = none. `usage_days` and `scope_sums` are the same added up further, see
+`totals`. `ledger_accounts` has one row for each budget and bucket of its period, `ledger_leases`
+what each owner (one life of a journal, or one of `pools`) was granted of it.
 
 `tenants`, `teams`, `users`, `keys` and `budgets` are what was made at run time, see `principals`;
 lists are JSON. A key is known by its digests alone, of which all but the present one end.
@@ -62,6 +63,7 @@ CREATE TABLE attempts (
     upstream_id TEXT,
     PRIMARY KEY (call_id, n)
 );
+CREATE INDEX attempts_started ON attempts (started_ns);
 CREATE INDEX attempts_open ON attempts (call_id) WHERE outcome IS NULL;
 CREATE TABLE calls (
     call_id TEXT PRIMARY KEY,
@@ -121,6 +123,31 @@ CREATE TABLE usage_sums (
     PRIMARY KEY (
         quarter, model, deployment, key_id, user_id, team_id, tenant_id, tags, tracked
     )
+);
+CREATE INDEX usage_sums_key ON usage_sums (key_id, quarter) WHERE key_id <> '';
+CREATE INDEX usage_sums_user ON usage_sums (user_id, quarter) WHERE user_id <> '';
+CREATE INDEX usage_sums_team ON usage_sums (team_id, quarter) WHERE team_id <> '';
+CREATE TABLE usage_days (
+    kind TEXT NOT NULL,
+    day BIGINT NOT NULL,
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    requests BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    prompt_tokens BIGINT NOT NULL,
+    completion_tokens BIGINT NOT NULL,
+    cached_tokens BIGINT NOT NULL,
+    reasoning_tokens BIGINT NOT NULL,
+    cost_nusd BIGINT NOT NULL,
+    unknown_requests BIGINT NOT NULL,
+    unknown_attempts BIGINT NOT NULL,
+    PRIMARY KEY (kind, day, tenant_id, name)
+);
+CREATE TABLE scope_sums (
+    scope TEXT NOT NULL,
+    quarter BIGINT NOT NULL,
+    cost_nusd BIGINT NOT NULL,
+    PRIMARY KEY (scope, quarter)
 );
 CREATE TABLE ledger_accounts (
     id {serial},
@@ -221,6 +248,7 @@ CREATE TABLE budgets (
     when_store_down TEXT NOT NULL,
     alert_at TEXT NOT NULL,
     created_ns BIGINT NOT NULL,
+    cap_output BIGINT NOT NULL DEFAULT 0,
     UNIQUE (scope, period, timezone, rolling)
 );
 CREATE INDEX budgets_created ON budgets (created_ns, id);

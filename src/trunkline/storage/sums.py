@@ -1,18 +1,21 @@
 """Usage added up as it comes in, so that no page and no call ever reads all rows.
 
 One row for each quarter of an hour, in which the day of every time zone begins, and everything that
-usage may be asked by.
+usage may be asked by. These are added up further in `totals`.
 """
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from trunkline.errors import InputError
+from trunkline.storage import totals
 from trunkline.storage.changes import Changes
 from trunkline.storage.database import Database, Session
-from trunkline.storage.records import bounded, to_json
+from trunkline.storage.records import LARGEST, bounded, to_json
 from trunkline.storage.rows import By, UsageFilter, UsageRow
+from trunkline.storage.totals import COUNTS, DAY_QUARTERS
 from trunkline.types.answer import Usage
 from trunkline.types.record import Begun, Called
 
@@ -20,43 +23,21 @@ QUARTER_NS = 900 * 10**9
 
 _WHO = ("key_id", "user_id", "team_id", "tenant_id")
 _KEY = ("quarter", "model", "deployment", *_WHO, "tags", "tracked")
-_COUNTS = (
-    "requests",
-    "attempts",
-    "prompt_tokens",
-    "completion_tokens",
-    "cached_tokens",
-    "reasoning_tokens",
-    "cost_nusd",
-    "unknown_requests",
-    "unknown_attempts",
-)
-_ADD = (
-    f"INSERT INTO usage_sums ({', '.join(_KEY + _COUNTS)}) "
-    f"VALUES ({', '.join('?' * len(_KEY + _COUNTS))}) ON CONFLICT ({', '.join(_KEY)}) "
-    "DO UPDATE SET "
-    + ", ".join(f"{name} = usage_sums.{name} + excluded.{name}" for name in _COUNTS)
-)
+_ADD = totals.counting("usage_sums", _KEY, COUNTS)
+_names = attrgetter(*_KEY[1:])
+_tokens = attrgetter("prompt_tokens", "completion_tokens", "cache_read_tokens", "reasoning_tokens")
 _BY_ATTEMPT = {"deployment", "provider"}
 _GROUPS = {
-    "model": ("model", "a.model"),
-    "deployment": ("deployment", "a.deployment"),
-    "provider": ("provider", "{provider}"),
-    "key": ("key_id", "a.key_id"),
-    "user": ("user_id", "a.user_id"),
-    "team": ("team_id", "a.team_id"),
-    "tenant": ("tenant_id", "a.tenant_id"),
-    "tag": ("tag", "coalesce(t.value, '')"),
-    "day": ("day", "{day}"),
-}
-_SCOPES = {
-    "key": "key_id = ?",
-    "user": "user_id = ?",
-    "team": "team_id = ?",
-    "tenant": "tenant_id = ?",
-    "deployment": "deployment = ?",
-    "provider": "{provider} = ?",
-    "tag": "{has}",
+    # by: the name of its column, its value in `usage_sums`, and kind and value in `usage_days`
+    "model": ("model", "a.model", "model", "a.name"),
+    "deployment": ("deployment", "a.deployment", "deployment", "a.name"),
+    "provider": ("provider", "{provider}", "deployment", "{day_provider}"),
+    "key": ("key_id", "a.key_id", "key", "a.name"),
+    "user": ("user_id", "a.user_id", "user", "a.name"),
+    "team": ("team_id", "a.team_id", "team", "a.name"),
+    "tenant": ("tenant_id", "a.tenant_id", "team", "a.tenant_id"),
+    "tag": ("tag", "coalesce(t.value, '')", "tag", "a.name"),
+    "day": ("day", "{quarter_day}", "team", "{day}"),
 }
 KINDS = ("key", "user", "team", "tenant", "tag", "run", "provider", "deployment")
 """Of scopes, as in `user:alice`; `global` is one without a name."""
@@ -64,13 +45,18 @@ _OF_RUN = (
     "SELECT sum(a.cost_nusd) AS nusd FROM calls AS c JOIN attempts AS a ON a.call_id = c.call_id "
     "WHERE c.run = ? AND a.started_ns >= ? AND a.started_ns < ?"
 )
+_OF_SCOPE = (
+    "SELECT sum(cost_nusd) AS nusd FROM scope_sums WHERE scope = ? AND quarter >= ? AND quarter < ?"
+)
+_LAST = 2**63 // QUARTER_NS
+_SUMS = ", ".join(f"sum(a.{name}) AS {name}" for name in COUNTS)
 
 
 def add(db: Session, changes: Changes) -> None:
     """Count what has changed."""
     sums: dict[tuple[Any, ...], list[int]] = {}
     for begun, ended, before in changes.attempts:
-        counts = _counts(sums, begun, begun.deployment)
+        counts = _counts(sums, begun)
         _weigh(counts, ended.usage, ended.cost_nusd, 1)
         if before is not None:
             _weigh(counts, before.usage, before.cost_nusd, -1)
@@ -78,37 +64,31 @@ def add(db: Session, changes: Changes) -> None:
         _request(sums, called, 1)
         if old is not None:
             _request(sums, old, -1)
-    db.executemany(_ADD, [_row(key, counts) for key, counts in sums.items() if any(counts)])
+    new = {key: counts for key, counts in sums.items() if any(counts)}
+    db.executemany(_ADD, [_row(key, counts) for key, counts in new.items()])
+    totals.add(db, new)
 
 
-def _counts(
-    sums: dict[tuple[Any, ...], list[int]], record: Begun | Called, deployment: str | None
-) -> list[int]:
+def _counts(sums: dict[tuple[Any, ...], list[int]], record: Begun | Called) -> list[int]:
     """Return the counts that `record` belongs to."""
-    key = (
-        record.started_ns // QUARTER_NS,
-        record.model,
-        deployment,
-        record.key_id,
-        record.user_id,
-        record.team_id,
-        record.tenant_id,
-        record.tags,
-        record.tracked,
-    )
+    key = record.started_ns // QUARTER_NS, _names(record)
     found = sums.get(key)
     if found is None:
-        found = sums[key] = [0] * len(_COUNTS)
+        found = sums[key] = [0] * len(COUNTS)
     return found
 
 
 def _weigh(counts: list[int], usage: Usage, cost_nusd: int | None, sign: int) -> None:
-    """Add an attempt, or take it away; the places are those of `_COUNTS`."""
+    """Add an attempt, or take it away; the places are those of `COUNTS`."""
+    prompt, completion, cached, reasoning = tokens = _tokens(usage)
+    # Together they are at least as large as each, and negative if one is.
+    if not 0 <= prompt | completion | cached | reasoning < LARGEST:
+        prompt, completion, cached, reasoning = map(bounded, tokens)
     counts[1] += sign
-    counts[2] += sign * bounded(usage.prompt_tokens)
-    counts[3] += sign * bounded(usage.completion_tokens)
-    counts[4] += sign * bounded(usage.cache_read_tokens)
-    counts[5] += sign * bounded(usage.reasoning_tokens)
+    counts[2] += sign * prompt
+    counts[3] += sign * completion
+    counts[4] += sign * cached
+    counts[5] += sign * reasoning
     if cost_nusd is None:
         counts[8] += sign
     else:
@@ -117,14 +97,14 @@ def _weigh(counts: list[int], usage: Usage, cost_nusd: int | None, sign: int) ->
 
 def _request(sums: dict[tuple[Any, ...], list[int]], called: Called, sign: int) -> None:
     """Add a call, or take it away."""
-    counts = _counts(sums, called, called.deployment)
+    counts = _counts(sums, called)
     counts[0] += sign
     if called.cost_state == "unknown":
         counts[7] += sign
 
 
 def _row(key: tuple[Any, ...], counts: list[int]) -> list[Any]:
-    quarter, *names, tags, tracked = key
+    quarter, (*names, tags, tracked) = key
     listed = to_json(tuple(dict.fromkeys(tags)))
     return [quarter, *(name or "" for name in names), listed, 1 if tracked else 0, *counts]
 
@@ -137,45 +117,83 @@ def usage(db: Session, database: Database, by: By, where: UsageFilter) -> list[U
     """
     if by not in _GROUPS:
         raise InputError(f"by: no such grouping {by!r}; use {', '.join(_GROUPS)}", param="by")
-    words = database.words
-    name, value = _GROUPS[by]
-    value = value.format(
-        provider=words.provider, day=words.day.format(f"(a.quarter * {QUARTER_NS // 10**9})")
-    )
-    tags = words.each_tag.replace("c.tags", "a.tags") if by == "tag" else ""
+    name = _GROUPS[by][0]
     requests, unknown, counted = (
-        ("attempts", "unknown_attempts", "a.attempts")
+        ("attempts", "unknown_attempts", "attempts")
         if by in _BY_ATTEMPT
-        else ("requests", "unknown_requests", "a.requests + a.attempts")
+        else ("requests", "unknown_requests", "requests + attempts")
     )
-    conditions, bound = _conditions(where)
+    parts, bound = _parts(database, by, where)
     query = f"""
         SELECT
-            {value} AS value,
-            sum(a.{requests}) AS requests,
-            sum(a.prompt_tokens) AS prompt_tokens,
-            sum(a.completion_tokens) AS completion_tokens,
-            sum(a.prompt_tokens + a.completion_tokens) AS total_tokens,
-            sum(a.cached_tokens) AS cached_tokens,
-            sum(a.reasoning_tokens) AS reasoning_tokens,
-            sum(a.cost_nusd) AS cost_nusd,
-            sum(a.{unknown}) AS unknown_price_requests
-        FROM usage_sums AS a {tags} WHERE {" AND ".join(conditions)}
-        GROUP BY 1 HAVING sum({counted}) > 0
+            value,
+            sum({requests}) AS requests,
+            sum(prompt_tokens) AS prompt_tokens,
+            sum(completion_tokens) AS completion_tokens,
+            sum(prompt_tokens + completion_tokens) AS total_tokens,
+            sum(cached_tokens) AS cached_tokens,
+            sum(reasoning_tokens) AS reasoning_tokens,
+            sum(cost_nusd) AS cost_nusd,
+            sum({unknown}) AS unknown_price_requests
+        FROM ({" UNION ALL ".join(parts)}) AS every
+        GROUP BY value HAVING sum({counted}) > 0
         ORDER BY cost_nusd DESC, total_tokens DESC, value"""
     rows = [dict(row) for row in db.execute(query, bound)]
     return [UsageRow(by=name, **{**row, "value": row["value"] or None}) for row in rows]
 
 
-def _conditions(where: UsageFilter) -> tuple[list[str], list[Any]]:
-    given = {
-        "a.quarter >= ?": None if where.since_ns is None else where.since_ns // QUARTER_NS,
-        # A bound within a quarter takes the whole of it: what was just used is in it.
-        "a.quarter < ?": None if where.until_ns is None else -(-where.until_ns // QUARTER_NS),
-        **{f"a.{name} = ?": getattr(where, name) for name in _WHO},
-    }
-    given = {sql: value for sql, value in given.items() if value is not None}
-    return ["a.tracked = 1", *given], [*given.values()]
+def _parts(database: Database, by: By, where: UsageFilter) -> tuple[list[str], list[Any]]:
+    """Return queries that give what is asked for together, and their values.
+
+    Whole days are read from `usage_days`, as far as that knows whose calls are asked for; the rest
+    of the first and the last day, or all, quarter by quarter.
+    """
+    since = 0 if where.since_ns is None else where.since_ns // QUARTER_NS
+    # A bound within a quarter takes the whole of it: what was just used is in it.
+    until = _LAST if where.until_ns is None else -(-where.until_ns // QUARTER_NS)
+    first, last = -(-since // DAY_QUARTERS), until // DAY_QUARTERS
+    others = (where.key_id, where.user_id, where.team_id)
+    if first >= last or any(name is not None for name in others):
+        return _quarters(database, by, where, (since, until))
+    words = database.words
+    _, _, kind, value = _GROUPS[by]
+    value = value.format(
+        day=words.day.format("(a.day * 86400)"),
+        day_provider=words.provider.replace("a.deployment", "a.name"),
+    )
+    tenant, bound = (
+        ("", []) if where.tenant_id is None else (" AND a.tenant_id = ?", [where.tenant_id])
+    )
+    days = (
+        f"SELECT {value} AS value, {_SUMS} FROM usage_days AS a "
+        f"WHERE a.kind = ? AND a.day >= ? AND a.day < ?{tenant} GROUP BY 1"
+    )
+    parts, values = [days], [kind, first, last, *bound]
+    for edge in ((since, first * DAY_QUARTERS), (last * DAY_QUARTERS, until)):
+        if edge[0] < edge[1]:
+            more, bound = _quarters(database, by, where, edge)
+            parts, values = parts + more, values + bound
+    return parts, values
+
+
+def _quarters(
+    database: Database, by: By, where: UsageFilter, between: tuple[int, int]
+) -> tuple[list[str], list[Any]]:
+    words = database.words
+    value = _GROUPS[by][1].format(
+        provider=words.provider,
+        quarter_day=words.day.format(f"(a.quarter * {QUARTER_NS // 10**9})"),
+    )
+    tags = words.each_tag.replace("c.tags", "a.tags") if by == "tag" else ""
+    given = {name: getattr(where, name) for name in _WHO if getattr(where, name) is not None}
+    which = "".join(f" AND a.{name} = ?" for name in given)
+    # Nobody has an index.
+    which += "".join(f" AND a.{name} <> ''" for name, value in given.items() if value)
+    query = (
+        f"SELECT {value} AS value, {_SUMS} FROM usage_sums AS a {tags} "
+        f"WHERE a.tracked = 1 AND a.quarter >= ? AND a.quarter < ?{which} GROUP BY 1"
+    )
+    return [query], [*between, *given.values()]
 
 
 def settled(
@@ -197,11 +215,6 @@ def settled(
     if kind == "run":
         row = db.execute(_OF_RUN, (name, since_ns, until_ns)).fetchone()
     else:
-        words = database.words
-        which = _SCOPES.get(kind, "1 = 1").format(provider=words.provider, has=words.has)
-        row = db.execute(
-            "SELECT sum(cost_nusd) AS nusd FROM usage_sums AS a "
-            f"WHERE quarter >= ? AND quarter < ? AND {which}",
-            (since_ns // QUARTER_NS, until_ns // QUARTER_NS, *([name] if name else [])),
-        ).fetchone()
+        bound = (scope, since_ns // QUARTER_NS, until_ns // QUARTER_NS)
+        row = db.execute(_OF_SCOPE, bound).fetchone()
     return int(row["nusd"] or 0)

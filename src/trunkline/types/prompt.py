@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Raw, Struct
 from msgspec.json import encode as _json
+from msgspec.structs import replace
 
 from trunkline.types.message import AnyPart, Audio, File, Image, Message, Part, ToolResult
 
@@ -143,5 +144,9 @@ class Wire(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def prompt(self) -> Prompt:
-        """The typed view, decoded on first use; raises `InputError` naming the field."""
-        return self.parse(self.fields)
+        """The typed view, decoded on first use; raises `InputError` naming the field.
+
+        Its cap on output is that of this struct, which a layer may have lowered.
+        """
+        prompt, cap = self.parse(self.fields), self.max_output_tokens
+        return prompt if prompt.max_output_tokens == cap else replace(prompt, max_output_tokens=cap)

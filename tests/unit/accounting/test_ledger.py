@@ -2,8 +2,9 @@
 
 import pytest
 
-from tests.ledgers import TARGET, ask, budget, ledger_of, quote
+from tests.ledgers import TARGET, ask, budget, ledger_of, quote, spend
 from trunkline.accounting.account import Account
+from trunkline.accounting.in_process import InProcessLeases
 from trunkline.accounting.ledger import Ledger
 from trunkline.config import BudgetRule
 from trunkline.errors import BudgetExhausted, BudgetHeld, PriceUnknown
@@ -200,6 +201,24 @@ async def test_a_budget_may_refuse_unknown_prices(mode: str, said: Quote) -> Non
         await ledger.open(ask()).begin(TARGET, said)
 
 
+@pytest.mark.parametrize(
+    ("mode", "unknown_price", "passes"),
+    [("hard", "flag", False), ("hard", "allow", True), ("soft", "flag", True)],
+)
+async def test_nobody_chooses_a_tier_to_go_uncharged(
+    mode: str, unknown_price: str, passes: bool
+) -> None:
+    """Where the model has a price, a tier without one passes a hard budget only by its leave."""
+    ledger, _ = books(budget(mode=mode, unknown_price=unknown_price))
+    tab = ledger.open(ask())
+    if passes:
+        assert (await tab.begin(TARGET, Quote(60, None, priced=False))).nusd == 60
+        tab.close()
+    else:
+        with pytest.raises(PriceUnknown, match="service_tier"):
+            await tab.begin(TARGET, Quote(60, None, priced=False))
+
+
 @pytest.mark.parametrize("unknown_price", ["flag", "allow"])
 async def test_an_unknown_price_may_be_let_through(unknown_price: str) -> None:
     """Nothing is held and nothing settled for it, until the money is gone."""
@@ -212,3 +231,15 @@ async def test_an_unknown_price_may_be_let_through(unknown_price: str) -> None:
     tab.end(await tab.begin(TARGET, quote(100)), Cost(100))
     with pytest.raises(BudgetExhausted):
         await tab.begin(TARGET, UNPRICED)
+
+
+async def test_a_busy_process_keeps_what_it_uses_and_gives_back_the_rest() -> None:
+    """Its slice of a large budget is not out of reach for all others while it makes small calls."""
+    leases = InProcessLeases()
+    busy = ledger_of(budget(amount_nusd=1000), leases=leases)
+    other = ledger_of(budget(amount_nusd=1000), leases=leases, owner="b")
+    for _ in range(3):
+        await spend(busy, 1)
+        busy.tend()
+    await spend(other, 970)
+    await spend(busy, 10)

@@ -47,7 +47,7 @@ def test_all_is_granted_or_nothing(engine: Engine) -> None:
     """The account that has too little is named by its place; the others grant nothing."""
     assert grant(engine, "a", want(60), want(60, "user:u", limit_nusd=200)) == [60, 60]
     refused = engine.leases.grant("b", [want(41, "user:u", limit_nusd=200), want(41)])
-    assert refused == Refusal(1, 0)
+    assert refused == Refusal(1, 0, 40)
     assert [look(engine, scope).exposed_nusd for scope in ("global", "user:u")] == [60, 60]
     assert grant(engine, "b", want(40)) == [40]
     assert look(engine) == Seen(0, 100, 0)
@@ -252,3 +252,22 @@ def test_looking_changes_nothing(engine: Engine, scope: str) -> None:
     """An account that nobody has asked can be looked at."""
     assert look(engine, scope) == Seen(0, 0, 0)
     assert grant(engine, "a", want(100, scope)) == [100]
+
+
+@pytest.mark.parametrize(
+    ("owner", "need_nusd", "amount_nusd", "left_nusd"),
+    [("b", 40, 40, 30), ("b", 40, 45, 35), ("a", 50, 40, 30)],
+    ids=["nothing before", "something free", "overdrawn"],
+)
+def test_a_refusal_says_what_a_hold_may_come_to(
+    engine: Engine, owner: str, need_nusd: int, amount_nusd: int, left_nusd: int
+) -> None:
+    """Just so much is granted: with what the owner has free, without what it has overdrawn."""
+    grant(engine, "a", want(60))
+    pay(engine, "a", 70)
+    asked = want(need_nusd, amount_nusd=amount_nusd)
+    assert engine.leases.grant(owner, [asked]) == Refusal(0, 70, left_nusd)
+    need_nusd -= amount_nusd - left_nusd
+    more = want(need_nusd + 1, amount_nusd=left_nusd + 1)
+    assert engine.leases.grant(owner, [more]) == Refusal(0, 70, left_nusd)
+    assert grant(engine, owner, want(need_nusd, amount_nusd=left_nusd)) == [need_nusd]

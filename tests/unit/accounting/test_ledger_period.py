@@ -86,6 +86,20 @@ async def test_a_clock_that_is_put_back_finds_the_old_bucket() -> None:
         clock.advance(11)
 
 
+async def test_a_clock_that_is_put_back_finds_a_moment_that_suits_every_budget() -> None:
+    """Each has its own buckets: what one purse paid for would be settled in another one's."""
+    clock = at("2026-11-20T12:00:05")
+    rules = budget(period="day"), budget(period="day", rolling=True)
+    ledger = ledger_of(*rules, clock=clock)
+    ledger.accounts()  # whoever looks makes purses as well
+    for back_s in (-1, -10):
+        clock.advance(back_s)
+        hold = await ledger.open(ask()).begin(TARGET, quote(10))
+        for purse, _ in hold.amounts:
+            assert purse.since_ns <= hold.at_ns
+            assert purse.window.bucket_ns <= hold.at_ns < purse.window.end_ns
+
+
 async def test_a_new_period_begins_with_what_the_records_say() -> None:
     """At the start and at each roll the records are asked, once, for the right time."""
     asked: list[tuple[str, int]] = []

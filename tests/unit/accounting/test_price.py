@@ -251,6 +251,21 @@ def test_bound_is_the_dearest_class_of_the_tier_in_reach() -> None:
     assert bound(tiny, input_tokens=1, output_tokens=0) == 1
 
 
+@given(tiered_prices(), tiered_prices(), tokens, tokens, tokens)
+def test_the_bound_is_turned_round_exactly(
+    standard: Price, flex: Price, input_tokens: int, output_tokens: int, most: int
+) -> None:
+    """What an amount buys fits into it, and one token more does not, unless nobody wants it."""
+    made = Bound(msgspec.structs.replace(standard, service_tiers=(("flex", flex),)), "flex")
+    nusd = made.nusd(input_tokens, output_tokens)
+    for amount_nusd in (nusd, nusd - 1):
+        bought = made.output_tokens(input_tokens, amount_nusd, most)
+        assert bought <= most
+        assert bought < 0 or made.nusd(input_tokens, bought) <= amount_nusd
+        assert bought == most or made.nusd(input_tokens, bought + 1) > amount_nusd
+    assert made.output_tokens(input_tokens, nusd, most) >= min(output_tokens, most)
+
+
 @given(tokens, tokens, rates, rates)
 def test_one_division_half_even(
     prompt_tokens: int, completion_tokens: int, input_nusd: int, output_nusd: int

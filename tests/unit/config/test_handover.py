@@ -33,6 +33,7 @@ EVERYTHING = {
             {"scope": "global", "amount": "1.000000001", "period": "day", "rolling": True},
             {"scope": "tag:a", "amount": 1, "period": "week", "timezone": "Asia/Beirut"},
             {"scope": "tag:b", "amount": 1, "period": "total", "when_store_down": "open"},
+            {"scope": "tag:c", "amount": 1, "period": "total", "cap_output": True},
         ],
         "keys": [{"name": "ci", "key": SECRETS["caller"], "models": ["best"]}],
         "webhooks": [{"url": "https://h/", "secret": SECRETS["webhook"]}],

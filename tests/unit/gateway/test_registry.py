@@ -105,6 +105,7 @@ def test_a_key_is_shown_once(database: Database) -> None:
         ("2026-11-20T12:00:00Z", None),
         ("2300-01-01T00:00:00Z", None),
         (10**12, None),
+        (0, None),
         (-1, None),
         (True, None),
         ("soon", None),

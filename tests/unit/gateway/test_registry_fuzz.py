@@ -28,8 +28,8 @@ from trunkline.storage.sqlite import SqliteDatabase
 FIELDS = (
     "id", "name", "email", "basic_info", "team_id", "tenant_id", "user_id", "role", "tier",
     "models", "expires_at", "may_act_for", "required_tags", "allowance_usd", "allowance_period",
-    "scope", "amount_usd", "period", "mode", "timezone", "rolling", "alert_at", "unknown_price",
-    "when_store_down",
+    "scope", "amount_usd", "period", "mode", "timezone", "rolling", "alert_at", "cap_output",
+    "unknown_price", "when_store_down",
 )  # fmt: skip
 IDS = ("acme", "other", "acme-team", "other-team", "loose", "ada", "bob", "x")
 LIKELY = st.sampled_from(

@@ -32,7 +32,7 @@ class Bench:
         self.clock = ManualClock()
         self.book = Pages(*torn)
         self.estimates = Estimates()
-        rule = BudgetRule(scope="global", amount_nusd=nusd, period="total")
+        rule = BudgetRule(scope="global", amount_nusd=nusd, period="total", unknown_price="allow")
         self.ledger = Ledger([rule], self.clock)
         self.account = self.ledger.accounts()[0]
         self.inner = Inner(*answers)

@@ -165,6 +165,18 @@ async def test_a_guess_is_made_in_the_service_tier_that_was_asked_for(answer: An
     assert scale.cost_nusd == cost(scale.usage, PRICE).nusd
 
 
+@pytest.mark.parametrize("choices", [1, 3])
+async def test_a_guess_is_never_longer_than_the_answer_may_be(choices: int) -> None:
+    """A strict budget holds no more than that; what the provider itself says counts."""
+    long = text("many words in a single frame, of which nobody knows how many tokens they are")
+    bench = Bench((long, BROKEN), (usage(70), long, BROKEN))
+    body = Prompt(messages=(say("user", "hi"),), max_output_tokens=5, choices=choices)
+    for _ in range(2):
+        await live(bench.service, bench.call(body=body), "")
+    guessed, told = (ended.usage.completion_tokens for ended in bench.book.of(Ended))
+    assert (guessed, told) == (5 * choices, 70)
+
+
 async def test_searches_that_cannot_be_true_are_not_believed() -> None:
     """A million searches in one answer must not empty a budget."""
     report = frame("usage", Mark.USAGE, UsageReport(usage=Usage(web_search_requests=10**6)))

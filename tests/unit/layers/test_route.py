@@ -6,6 +6,8 @@ import pytest
 
 from tests.unit.layers.double import WHOLE, Answer, Inner, ask
 from trunkline import errors
+from trunkline.accounting.account import Account
+from trunkline.config import BudgetRule
 from trunkline.errors import (
     AllProvidersUnavailable,
     BudgetExhausted,
@@ -132,6 +134,17 @@ async def test_refusals_that_differ_are_told_of_all() -> None:
     """A limit here and a budget there is neither the one nor the other."""
     verdict, _, _ = await fail(RateLimited("later"), BudgetExhausted("gone"))
     assert isinstance(verdict, AllProvidersUnavailable)
+
+
+@pytest.mark.parametrize("kind", [BudgetHeld, BudgetExhausted])
+async def test_want_of_money_is_told_although_others_are_down(kind: type[TrunklineError]) -> None:
+    """So the caller knows what keeps him from an answer; not where only one deployment is meant."""
+    for scope, told in (("global", kind), ("provider:p1", AllProvidersUnavailable)):
+        account = Account(BudgetRule(scope=scope, amount_nusd=10, period="total"))
+        refusal = account.refuse(5, 10 if kind is BudgetExhausted else 0, 0)
+        assert isinstance(refusal, kind)
+        verdict, _, _ = await fail(CircuitOpen("rests", retry_after_s=0.1), refusal)
+        assert isinstance(verdict, told)
 
 
 async def test_an_empty_plan_is_a_clear_error() -> None:

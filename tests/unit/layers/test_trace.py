@@ -113,6 +113,9 @@ async def test_every_error_says_which_call_it_ended(how: str) -> None:
         ({"principal": Principal(user_id="u" * 257)}, "user_id"),
         ({"tags": ("t" * 257,)}, "tags[0]"),
         ({"tags": ("t",) * 65}, "tags"),
+        ({"tags": ("t" * 240,) * 10}, "tags"),
+        ({"tags": ("\xfc" * 120,) * 10}, "tags"),
+        ({"tags": ("\ud800" * 250, "\x01" * 250)}, "tags"),
     ],
 )
 async def test_fields_that_could_not_be_recorded_are_refused(

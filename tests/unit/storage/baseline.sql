@@ -40,6 +40,7 @@ CREATE TABLE attempts (
     upstream_id TEXT,
     PRIMARY KEY (call_id, n)
 );
+CREATE INDEX attempts_started ON attempts (started_ns);
 CREATE INDEX attempts_open ON attempts (call_id) WHERE outcome IS NULL;
 CREATE TABLE calls (
     call_id TEXT PRIMARY KEY,
@@ -99,6 +100,31 @@ CREATE TABLE usage_sums (
     PRIMARY KEY (
         quarter, model, deployment, key_id, user_id, team_id, tenant_id, tags, tracked
     )
+);
+CREATE INDEX usage_sums_key ON usage_sums (key_id, quarter) WHERE key_id <> '';
+CREATE INDEX usage_sums_user ON usage_sums (user_id, quarter) WHERE user_id <> '';
+CREATE INDEX usage_sums_team ON usage_sums (team_id, quarter) WHERE team_id <> '';
+CREATE TABLE usage_days (
+    kind TEXT NOT NULL,
+    day BIGINT NOT NULL,
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    requests BIGINT NOT NULL,
+    attempts BIGINT NOT NULL,
+    prompt_tokens BIGINT NOT NULL,
+    completion_tokens BIGINT NOT NULL,
+    cached_tokens BIGINT NOT NULL,
+    reasoning_tokens BIGINT NOT NULL,
+    cost_nusd BIGINT NOT NULL,
+    unknown_requests BIGINT NOT NULL,
+    unknown_attempts BIGINT NOT NULL,
+    PRIMARY KEY (kind, day, tenant_id, name)
+);
+CREATE TABLE scope_sums (
+    scope TEXT NOT NULL,
+    quarter BIGINT NOT NULL,
+    cost_nusd BIGINT NOT NULL,
+    PRIMARY KEY (scope, quarter)
 );
 CREATE TABLE ledger_accounts (
     id {serial},

@@ -52,6 +52,7 @@ BUDGET = Budget(
     amount_nusd=9 * 10**18,
     period="day",
     rolling=True,
+    cap_output=True,
     alert_at=(0.1, 1.0),
     created_ns=1,
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Raw
 from msgspec.json import Decoder
+from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
 from trunkline.dialects.openai_chat.build import TOOL_KINDS, Builder
@@ -53,9 +54,15 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
 
 def _relayed(wire: Wire) -> Json:
     fields: Json = dict(wire.fields)
-    if wire.max_output_tokens is not None:
-        new = "max_completion_tokens" in fields
-        fields["max_completion_tokens" if new else "max_tokens"] = wire.max_output_tokens
+    cap = wire.max_output_tokens
+    if cap is None:
+        return fields
+    if "max_completion_tokens" not in fields:
+        fields["max_tokens"] = cap
+        return fields
+    fields["max_completion_tokens"] = cap
+    if "max_tokens" in fields:  # a quirk may make this the one that counts
+        fields["max_tokens"] = min(cap, load(fields["max_tokens"]))
     return fields
 
 

@@ -30,8 +30,8 @@ _ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 _ODD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _NO_VARIABLES = Environment({})
 _BUDGET = (
-    "scope", "amount_usd", "period", "timezone", "rolling", "mode", "unknown_price",
-    "when_store_down", "alert_at",
+    "scope", "amount_usd", "period", "timezone", "rolling", "mode", "cap_output",
+    "unknown_price", "when_store_down", "alert_at",
 )  # fmt: skip
 
 Body = Mapping[str, Any]

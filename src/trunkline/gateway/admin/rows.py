@@ -86,8 +86,8 @@ class Rows:
 
     def _fitting(self, db: Session, item: Item, said: Mapping[str, Any]) -> Item:
         """Return a row with what follows from others; `said` is what its caller gave."""
-        now_ns = self._clock.now_ns()
-        if (said.get("expires_ns") or now_ns + 1) <= now_ns:
+        ends_ns = said.get("expires_ns")
+        if ends_ns is not None and ends_ns <= self._clock.now_ns():
             raise InputError("expires_at: is over already; write a later time", param="expires_at")
         if isinstance(item, Team) and item.tenant_id is not None:
             rules.existing(db, TENANTS, item.tenant_id, "tenant_id")

@@ -35,4 +35,10 @@ MIGRATIONS = (
         additive=True,
         statements=("CREATE INDEX outbox_call ON outbox (call_id)",),
     ),
+    Migration(
+        number=3,
+        name="budget_cap_output",
+        additive=True,
+        statements=("ALTER TABLE budgets ADD COLUMN cap_output BIGINT NOT NULL DEFAULT 0",),
+    ),
 )

@@ -74,6 +74,14 @@ def test_a_whole_answer_is_asked_for_without_stream_fields() -> None:
         ({"max_tokens": 80}, {"max_tokens": 50}),
         ({"max_completion_tokens": 80}, {"max_completion_tokens": 50}),
         ({"max_completion_tokens": 50}, {"max_completion_tokens": 50}),
+        (
+            {"max_completion_tokens": 80, "max_tokens": 90},
+            {"max_completion_tokens": 50, "max_tokens": 50},
+        ),
+        (
+            {"max_completion_tokens": 80, "max_tokens": 9},
+            {"max_completion_tokens": 50, "max_tokens": 9},
+        ),
     ],
 )
 def test_a_cap_that_a_layer_set_is_sent(fields: dict[str, Any], expected: dict[str, int]) -> None:
@@ -85,6 +93,7 @@ def test_a_cap_that_a_layer_set_is_sent(fields: dict[str, Any], expected: dict[s
     )
     body, _ = sent(capped)
     assert {name: body[name] for name in body if name.startswith("max_")} == expected
+    assert capped.prompt.max_output_tokens == 50
 
 
 @pytest.mark.parametrize(
