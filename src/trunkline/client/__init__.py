@@ -102,10 +102,11 @@ class Trunkline:
                 f"TRUNKLINE_DATA: found {str(config.data_dir)!r}; the data folder cannot change "
                 f"while calls are answered, restart or write {str(self.config.data_dir)!r}"
             )
-        if config.storage.database_url != self.config.storage.database_url:
-            raise ConfigError(
-                "storage.database_url cannot change while calls are answered; restart for that"
-            )
+        for key in ("database_url", "redis_url"):
+            if getattr(config.storage, key) != getattr(self.config.storage, key):
+                raise ConfigError(
+                    f"storage.{key} cannot change while calls are answered; restart for that"
+                )
         with self._reloading:
             planner = Planner(config, self.clock)
             around = layers(planner, self._parts.state)

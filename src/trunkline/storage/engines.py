@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trunkline.accounting.leases import Leases
 from trunkline.config import Config
 from trunkline.storage.database import Database
 from trunkline.storage.ledger import SqlLeases
@@ -28,13 +29,19 @@ def open_database(config: Config, *, as_is: bool = False) -> Database:
     return SqliteDatabase(sqlite_file(config), as_is=as_is)
 
 
-def open_leases(config: Config) -> SqlLeases:
-    """Return the shared accounts of `config`, on a connection of their own; nothing is opened yet.
+def open_leases(config: Config) -> Leases:
+    """Return the shared accounts of `config`, on connections of their own; nothing is opened yet.
 
     Raises:
         ConfigError: as for `open_database`.
     """
-    return SqlLeases(open_database(config))
+    database, url = open_database(config), config.storage.redis_url
+    if url is None:
+        return SqlLeases(database)
+    from trunkline.storage.valkey import Valkey
+    from trunkline.storage.valkey_leases import ValkeyLeases
+
+    return ValkeyLeases(database, Valkey(url.reveal()))
 
 
 def sqlite_file(config: Config) -> Path:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from trunkline.accounting.leases import Back, Grant, Lease, Refusal, Seen, Want, afforded, room
 from trunkline.accounting.period import Window
-from trunkline.storage import sums
+from trunkline.storage import pools, sums
 from trunkline.storage.changes import AttemptChange, Changes
 from trunkline.storage.database import Database, Session
 from trunkline.storage.records import bounded, to_json
@@ -268,6 +268,7 @@ def settle(db: Session, database: Database, owner: str, changes: Changes) -> Non
 
 def release(db: Session, owner: str) -> int:
     """Drop what `owner` was granted; returns from how many accounts."""
+    pools.bury(db, owner)
     return db.execute("DELETE FROM ledger_leases WHERE owner = ?", (owner,)).rowcount
 
 

@@ -9,7 +9,7 @@ JSON lists. What the records have not said yet is NULL.
 `usage_sums` is what queries of usage read: one row for each quarter of an hour and everything that
 usage can be asked by, '' = none. `usage_days` and `scope_sums` are the same added up further, see
 `totals`. `ledger_accounts` has one row for each budget and bucket of its period, `ledger_leases`
-what each owner (one life of a journal) was granted of it.
+what each owner (one life of a journal, or one of `pools`) was granted of it.
 
 `tenants`, `teams`, `users`, `keys` and `budgets` are what was made at run time, see `principals`;
 lists are JSON. A key is known by its digests alone, of which all but the present one end.

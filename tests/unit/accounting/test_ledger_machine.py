@@ -239,6 +239,10 @@ class Machine(RuleBasedStateMachine):
         since_ns = window(rule.period, self.clock.now_ns(), rolling=rule.rolling).start_ns
         return [each for each in self.attempts if each.pays(rule, since_ns)]
 
+    def counts(self, settled_nusd: int, exposed_nusd: int, rule: BudgetRule) -> bool:
+        """Whether the engine knows of no more than the limit of a strict budget."""
+        return settled_nusd + exposed_nusd <= rule.amount_nusd
+
     def looked(self, rule: BudgetRule) -> tuple[int, int, int]:
         """Return what the engine knows of a budget."""
         account = self.processes[0].ledger.accounts()[self.budgets.index(rule)]
@@ -254,7 +258,7 @@ class Machine(RuleBasedStateMachine):
             settled, exposed, _ = self.looked(each)
             if each.mode == "strict":
                 assert over == 0
-                assert settled + exposed <= each.amount_nusd
+                assert self.counts(settled, exposed, each)
             if each.mode != "soft":
                 assert used <= each.amount_nusd + over
                 assert settled <= each.amount_nusd + over
