@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from trunkline.dialects import Dialect
 from trunkline.errors import AuthFailed, BadAnswer, ProviderError, Truncated
 from trunkline.observability.redact import scrub
+from trunkline.transport.framing import SPLITTERS, Splitter, is_stream
 from trunkline.transport.port import Exchange
-from trunkline.transport.sse import SseSplitter
 from trunkline.transport.watch import Watch
 from trunkline.types import Deployment, Frame, Mark, Memo
 
@@ -18,13 +18,12 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 _SAID = Mark.SHOWN | Mark.FINISH
 _TERMINAL = Mark.TERMINAL
 _BEGUN = _SAID | _TERMINAL
-_EVENT_STREAM = "text/event-stream"
 
 
 class WireSource:
     """Cuts a body into blocks and has the dialect make a frame of each."""
 
-    _splitter: SseSplitter
+    _splitter: Splitter
     _blocks: Iterator[bytes]
     _ended = False
 
@@ -46,12 +45,13 @@ class WireSource:
         first = await self._exchange.read()
         if not first.strip():
             first = await self._read_past_blanks(first)
-        if not _is_stream(first, self._exchange.headers.get("content-type", "")):
+        framing = self._dialect.FRAMING
+        if not is_stream(framing, first, self._exchange.headers.get("content-type", "")):
             if not self._exchange.spent:
                 first = await self._read_on(first)
             self.close()  # it was read to its end, so the connection may serve another call now
             return [self._dialect.decode(first, self._memo)]
-        self._splitter = SseSplitter()
+        self._splitter = SPLITTERS[framing]()
         self._blocks = iter(self._splitter.feed(first))
         frames: list[Frame] = []
         while not frames or not frames[-1].mark & _BEGUN:
@@ -164,15 +164,3 @@ def name_blame(error: ProviderError, deployment: Deployment) -> None:
     error.param = error.param and scrub(error.param, 200)
     error.upstream_code = error.upstream_code and scrub(error.upstream_code, 200)
     error.args = (f"{deployment.name}: {error.message}",)
-
-
-def _is_stream(first: bytes, content_type: str) -> bool:
-    """Tell a stream of events from a whole body.
-
-    The first byte cannot lie where content types do: no event begins like JSON or HTML, no JSON
-    begins like a field of an event (data, event, id, retry, or a comment).
-    """
-    start = first.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if start in b"{[<":
-        return False
-    return start in b"deir:" or content_type.lower().startswith(_EVENT_STREAM)
