@@ -10,7 +10,7 @@ UV_VERSION := 0.13.8
 PYTEST_ARGS ?=
 CODE := src tests bench tools
 
-.PHONY: help run test check lint bench torture acceptance prices lock fmt clean
+.PHONY: help run test check lint bench torture acceptance prices providers lock fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ acceptance: $(VENV)/.dev $(VENV)/.project ## run the acceptance tests; print the
 
 prices: $(VENV)/.dev ## compile the price data of the locked genai-prices into the package
 	$(BIN)/python -m tools.compile_prices
+
+providers: $(VENV)/.dev $(VENV)/.project ## write the page of what each provider takes from the catalog
+	$(BIN)/python -m tools.providers_page
 
 fmt: $(VENV)/.dev ## format and mend what can be mended
 	$(BIN)/ruff check --fix $(CODE)

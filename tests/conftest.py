@@ -21,8 +21,11 @@ pytest_plugins = [
 settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ours")
 
+os.environ["TRUNKLINE_DISCOVERY"] = "off"  # whatever serves models on this machine is not asked
+
 _OURS = re.compile(
-    r"(?i)^(LLM_|TRUNKLINE_(?!RECORDINGS))|_API_KEY$|_BASE_URL$|_API_TOKEN$|^(HTTPS?|ALL|NO)_PROXY$"
+    r"(?i)^(LLM_|OLLAMA_|TRUNKLINE_(?!RECORDINGS|DISCOVERY))|_API_KEY$|_BASE_URL$|_API_TOKEN$"
+    r"|^(HTTPS?|ALL|NO)_PROXY$"
 )
 
 

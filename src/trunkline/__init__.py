@@ -49,6 +49,12 @@ if TYPE_CHECKING:
         complete as complete,
     )
     from trunkline.llm_service import (
+        count_tokens as count_tokens,
+    )
+    from trunkline.llm_service import (
+        embed as embed,
+    )
+    from trunkline.llm_service import (
         stream_llm as stream_llm,
     )
     from trunkline.types import Chat as Chat
@@ -71,6 +77,8 @@ _HOMES = {
     "Users": "llm_service",
     "call_llm": "llm_service",
     "complete": "llm_service",
+    "count_tokens": "llm_service",
+    "embed": "llm_service",
     "register_provider": "interfaces",
     "stream_llm": "llm_service",
 }

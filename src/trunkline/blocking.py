@@ -14,13 +14,13 @@ import atexit
 import contextvars
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import aclosing
 from queue import SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from trunkline.interfaces import LLMResponse, UserService
+from trunkline.interfaces import Embeddings, LLMResponse, TokenCount, UserService
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -219,3 +219,30 @@ def complete(
     from trunkline import llm_service
 
     return PORTAL.call(llm_service.complete, model_group, messages, tenant_id, tools)
+
+
+def embed(
+    texts: str | Sequence[str],
+    model: str,
+    *,
+    dimensions: int | None = None,
+    input_type: str | None = None,
+) -> Embeddings:
+    """Turn texts into vectors; `trunkline.embed` without `await`."""
+    from trunkline import llm_service
+
+    return PORTAL.call(
+        llm_service.embed, texts, model, dimensions=dimensions, input_type=input_type
+    )
+
+
+def count_tokens(
+    messages: Sequence[Mapping[str, Any]],
+    model: str | None = None,
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+) -> TokenCount:
+    """Count the tokens that messages would send; `trunkline.count_tokens` without `await`."""
+    from trunkline import llm_service
+
+    return PORTAL.call(llm_service.count_tokens, messages, model, tools=tools)

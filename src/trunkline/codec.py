@@ -11,12 +11,25 @@ from datetime import UTC
 from functools import lru_cache
 from typing import Any
 
-from msgspec import DecodeError, Raw, ValidationError
+from msgspec import DecodeError, Raw, ValidationError, convert
 from msgspec.json import Decoder, decode
 
-from trunkline.errors import BadAnswer, InputError
+from trunkline.errors import BadAnswer, CapabilityMissing, InputError
 from trunkline.observability.redact import scrub
-from trunkline.types import Event, Extra, Finish, Mark, Started, UsageReport
+from trunkline.types import (
+    Counted,
+    Deployment,
+    Embedded,
+    Event,
+    Extra,
+    Finish,
+    Frame,
+    Mark,
+    Started,
+    Texts,
+    Usage,
+    UsageReport,
+)
 
 BROKEN = (DecodeError, UnicodeDecodeError, RecursionError)
 """What the decoder raises for bytes that are not JSON."""
@@ -146,3 +159,50 @@ def seconds_in(text: str) -> float | None:
     except ValueError:
         return None
     return value if 0 <= value < float("inf") else None
+
+
+def counted(body: bytes, field: str) -> Frame:
+    """Take a provider's count of tokens, which stands in `field`, as one terminal frame.
+
+    Raises:
+        BadAnswer: there is no such number.
+    """
+    data = load_answer(body.lstrip(BLANKS))
+    tokens = data.get(field) if isinstance(data, dict) else None
+    if tokens.__class__ is not int or tokens < 0:
+        raise BadAnswer(f"the provider's answer has no {field}: {excerpt(body)}")
+    return Frame(body, Mark.SHOWN | Mark.TERMINAL, events=(Counted(tokens=tokens),))
+
+
+def words_of(texts: Texts, deployment: Deployment) -> list[str]:
+    """Return what is to be embedded.
+
+    Raises:
+        CapabilityMissing: it is token numbers, which mean something to OpenAI's models only.
+    """
+    words = [text for text in texts.inputs if isinstance(text, str)]
+    if len(words) < len(texts.inputs):
+        raise CapabilityMissing(
+            f"'input' holds token numbers, which {deployment.name} does not take; write texts",
+            param="input",
+        )
+    return words
+
+
+def embedded(body: bytes, vectors: Any, *, tokens: Any, model: str | None = None) -> Frame:
+    """Make a terminal frame of a provider's vectors and the tokens it says it read, if it does.
+
+    Raises:
+        BadAnswer: they are no vectors.
+    """
+    try:
+        read = convert(vectors, tuple[list[float], ...])
+    except ValidationError as error:
+        raise BadAnswer(f"the provider's vectors are no numbers: {error}") from None
+    if not read:
+        raise BadAnswer(f"the provider's answer has no vectors: {excerpt(body)}")
+    events: list[Event] = [Started(model=model), Finish(reason="stop")]
+    if tokens.__class__ is int and tokens > 0:
+        events.append(UsageReport(usage=Usage(prompt_tokens=tokens)))
+    events.append(Embedded(vectors=read))
+    return Frame(body, mark_of(events) | Mark.TERMINAL, events=tuple(events))

@@ -1,4 +1,4 @@
-"""Every outgoing connection that is not a call to a model: is anybody there, and webhooks."""
+"""Every outgoing connection that is not a call to a model: is anybody there, who, and webhooks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from errno import EACCES
 from functools import cache
@@ -23,6 +23,7 @@ _TIMEOUT_S = 1.0
 _PORTS = {"http": 80, "https": 443}
 _POST_TIMEOUT_S = 10.0
 _ANSWER_BYTES = 64 * 1024
+_LOOKED_UP_BYTES = 1024 * 1024
 _NAT64 = IPv6Network("64:ff9b::/96")
 """Source: https://www.rfc-editor.org/rfc/rfc6052 section 2.1 (2026-11-20)."""
 
@@ -47,6 +48,40 @@ def reachable(urls: Mapping[str, str]) -> dict[str, bool]:
 
     with ThreadPoolExecutor(max_workers=min(16, len(urls)), thread_name_prefix="probe") as pool:
         return dict(zip(urls, pool.map(answers, urls.values()), strict=True))
+
+
+def looked_up(urls: Sequence[str]) -> dict[str, bytes | None]:
+    """Return what each URL answers to a GET, all asked at the same time; None = not 200 in time.
+
+    For servers on this machine: no proxy is used, no redirect followed, no credential sent, and no
+    more than a megabyte read, in a second.
+    """
+    if not urls:
+        return {}
+    with ThreadPoolExecutor(max_workers=min(32, len(urls)), thread_name_prefix="probe") as pool:
+        return dict(zip(urls, pool.map(_body, urls), strict=True))
+
+
+def _body(url: str) -> bytes | None:
+    # Imported here: most programs never ask this.
+    from http.client import HTTPConnection, HTTPException, HTTPSConnection
+    from time import monotonic
+
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    until_s = monotonic() + _TIMEOUT_S
+    body = b""
+    with contextlib.closing(kind(parts.netloc, timeout=_TIMEOUT_S)) as connection:
+        try:
+            connection.request("GET", parts.path, headers={"accept": "application/json"})
+            answer = connection.getresponse()
+            while piece := answer.read1(_ANSWER_BYTES):
+                body += piece
+                if len(body) > _LOOKED_UP_BYTES or monotonic() > until_s:
+                    return None
+            return body if answer.status == 200 else None
+        except (OSError, HTTPException, ValueError):
+            return None
 
 
 def _answers(url: str) -> bool:

@@ -84,6 +84,26 @@ class ChatResponse:
 # --- what users implement ------------------------------------------------------------------------
 
 
+@dataclass
+class Embeddings:
+    """Vectors, one for each text, in the order of the texts."""
+
+    vectors: list[list[float]]
+    model: str
+    provider: str
+    usage: dict[str, int] | None = None
+    """`prompt_tokens` and `total_tokens`; where the provider did not say, an estimate."""
+
+
+@dataclass
+class TokenCount:
+    """How many tokens a prompt has."""
+
+    tokens: int
+    estimated: bool
+    """True = the provider does not count, or could not be asked in its words."""
+
+
 class LLMProvider(ABC):
     """A provider of your own, request by request."""
 
@@ -182,6 +202,11 @@ def registered() -> Mapping[str, object]:
     An entry point is loaded when its name is looked up, so a broken package hurts only its users.
     """
     return _registry
+
+
+def is_loaded(name: str) -> bool:
+    """Tell whether the provider `name` is here already, so that looking at it loads nothing."""
+    return name in _registry.given
 
 
 class _Registry(Mapping[str, object]):

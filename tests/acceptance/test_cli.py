@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from trunkline.cli import main
+from trunkline.discovery import LocalServer
 from trunkline.testing import FakeUpstream, Json, Status, chat_answer, chat_usage
 
 ROOT = Path(__file__).parents[2]
@@ -420,7 +421,8 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Local servers that answer, by name; whatever runs on this machine is not asked."""
     names: set[str] = set()
     monkeypatch.setattr(
-        "trunkline.cli.setup.reachable", lambda urls: {name: name in names for name in urls}
+        "trunkline.cli.setup.local_servers",
+        lambda _: [LocalServer(name, "http://localhost:1/v1", ("a:1b",)) for name in names],
     )
     return names
 

@@ -16,6 +16,7 @@ from trunkline.testing import (
     chat_answer,
     chat_chunk,
     message_events,
+    ollama_answer,
 )
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -53,7 +54,7 @@ async def test_the_chain_is_walked_with_each_providers_own_model(
 ) -> None:
     """OpenAI down: Anthropic is asked for the mapped model; it down too: Ollama for its first."""
     caplog.set_level(logging.WARNING, "trunkline")
-    up.script(DOWN, DOWN, Json(chat_answer("from the llama")))
+    up.script(DOWN, DOWN, Json(ollama_answer("from the llama")))
     response = await chain.generate(LLMRequest(messages=HELLO, model="gpt-4"))
     assert (response.content, response.provider) == ("from the llama", "ollama")
     assert asked(up) == [

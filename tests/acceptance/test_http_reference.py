@@ -10,7 +10,7 @@ from tests.gateways import administered
 from tests.unit.gateway.talk import ask, said
 from trunkline.config import from_mapping
 from trunkline.gateway.admin import checks, reports
-from trunkline.gateway.app import _CHATS, Gateway, _methods
+from trunkline.gateway.app import _CALLS, Gateway, _methods
 from trunkline.gateway.surfaces import admin
 from trunkline.storage.principals import ApiKey, Person, Team, Tenant
 
@@ -49,7 +49,7 @@ def of(kind: str) -> list[dict[str, str]]:
 def test_paths() -> None:
     """Each has its row, with the methods that it takes."""
     rows = {words(row["path"])[0]: words(row["methods"]) for row in TABLES["Paths"]}
-    expected = {*_CHATS, "/models", "/models/ID", "/health", "/ready", "/metrics"}
+    expected = {*_CALLS, "/models", "/models/ID", "/health", "/ready", "/metrics"}
     expected |= {"/usage", "/calls", "/calls/ID", "/users/me", "/keys/ID/rotate"}
     expected |= {f"/{kind}{more}" for kind in admin.KINDS for more in ("", "/ID")}
     assert set(rows) == expected

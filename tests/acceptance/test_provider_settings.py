@@ -27,7 +27,7 @@ async def test_key_url_and_models_have_effect(up: FakeUpstream, make_line: MakeL
     assert first.headers["authorization"] == "Bearer sk-test-1234567890"
     assert first.path == "/v1/chat/completions"
     assert "authorization" not in second.headers
-    assert second.path == "/elsewhere/v1/chat/completions"
+    assert second.path == "/elsewhere/api/chat"
 
 
 @pytest.mark.acceptance("A11")

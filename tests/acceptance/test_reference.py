@@ -171,8 +171,8 @@ def variables_in_code() -> set[str]:
     source = Path(trunkline.__file__).parent
     constants = {
         node.value
-        for folder in ("config", "transport", "cli", "client")
-        for path in (source / folder).rglob("*.py")
+        for folder in ("config", "transport", "cli", "client", "discovery.py")
+        for path in ((source / folder).rglob("*.py") if "." not in folder else (source / folder,))
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }

@@ -23,7 +23,7 @@ async def test_usage_and_cost_across_providers(up: FakeUpstream, make_line: Make
             "openai": openai_at(
                 up, models=[{"name": "gpt-4o", "price": {"input": 2.50, "output": 10.00}}]
             ),
-            "ollama": {"base_url": up.url, "models": ["llama2"]},
+            "ollama": {"base_url": up.url, "models": ["llama2"], "api": "chat"},
             "mystery": {**openai_at(up), "type": "openai_compatible", "models": ["m-1"]},
         },
     )

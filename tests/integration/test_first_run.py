@@ -10,7 +10,7 @@ import pytest
 
 from tests.serving import once, starting
 from trunkline import catalog
-from trunkline.testing import FakeUpstream
+from trunkline.testing import Answer, FakeUpstream, Json, Request, Status, ollama_answer
 
 pytestmark = pytest.mark.slow
 
@@ -89,6 +89,32 @@ def test_keys_of_two_providers(
     assert status == "200"
     assert [request.json()["model"] for request in up.requests] == [asked]
     assert process.end() == (0, "")
+
+
+def answer_ollama(request: Request) -> Answer:
+    """Be an Ollama with one model."""
+    known: dict[str, Any] = {
+        "/api/version": {"version": "0.40.12"},
+        "/api/tags": {"models": [{"name": "tiny:1b", "details": {"family": "llama"}}]},
+        "/api/chat": ollama_answer("Found."),
+    }
+    return Json(known[request.path]) if request.path in known else Status(404)
+
+
+@pytest.mark.acceptance("A03")
+def test_a_local_server_is_found(started: Any) -> None:
+    """With nothing configured it answers, by a name that the example has, and that is said."""
+    with FakeUpstream.in_thread(answer_ollama) as server:
+        variables = {"TRUNKLINE_DISCOVERY": "", "OLLAMA_HOST": server.url}
+        process = started(**variables)
+        assert '"model": "tiny:1b"' in process.said[2]
+        status, answer = run(process.said[2])
+        assert (status, answer["choices"][0]["message"]["content"]) == ("200", "Found.")
+        asked = [request for request in server.requests if request.path == "/api/chat"]
+        assert [request.json()["model"] for request in asked] == ["tiny:1b"]
+        code, said = process.end()
+    assert code == 0
+    assert f"ollama is used, which answers at {server.url}/v1" in said
 
 
 def test_a_server_that_has_no_usual_model(started: Any, up: FakeUpstream) -> None:

@@ -1,5 +1,6 @@
 """Posting to configured addresses: what may be reached, and what comes of it."""
 
+import random
 import socket
 import ssl
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from trunkline import egress
-from trunkline.egress import Answered, Door
+from trunkline.egress import Answered, Door, looked_up
 from trunkline.testing import FakeUpstream, Json, Status, hang, hang_up
 
 TLS = Path(__file__).parents[1] / "integration/tls"
@@ -131,3 +132,22 @@ def resolves(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
 
     monkeypatch.setattr(socket, "getaddrinfo", answer)
     return asked
+
+
+def test_what_a_local_server_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In size and in time; no redirect is followed, no proxy asked, and nobody is nothing."""
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setattr(egress, "_TIMEOUT_S", 0.2)
+    paths = {
+        "/good": Json({"a": 1}),
+        "/large": Json("x" * 2_000_000),
+        "/moved": Status(302, b"", {"location": "/good"}),
+        "/slow": Status(200, b"x" * 50).split(random.Random(1), 4).slow(0.05),
+        "/silent": hang(),
+        "/gone": hang_up(),
+    }
+    with FakeUpstream.in_thread(lambda request: paths[request.path]) as up:
+        found = looked_up([up.url + path for path in paths] + ["http://127.0.0.1:9/"])
+    assert found.pop(f"{up.url}/good") == b'{"a": 1}'
+    assert set(found.values()) == {None}
+    assert looked_up([]) == {}

@@ -7,14 +7,17 @@ is absent or far above what this deployment usually writes, a learned high quant
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec.json import decode
 
 from trunkline.accounting.price import Bound, in_service_tier
-from trunkline.errors import InputError
+from trunkline.errors import CapabilityMissing, InputError
 from trunkline.types import (
+    AnyPart,
     Audio,
+    Call,
     Chat,
     Deployment,
     File,
@@ -23,6 +26,7 @@ from trunkline.types import (
     Price,
     Prompt,
     Quote,
+    Texts,
     Wire,
 )
 from trunkline.types.answer import served_tier
@@ -53,7 +57,7 @@ Source: https://developers.openai.com/api/docs/guides/fast-mode (2026-11-20)
 Source: https://platform.claude.com/docs/en/api/service-tiers (2026-11-20)"""
 
 
-def asked_tier(call: Chat, deployment: Deployment) -> str:
+def asked_tier(call: Call, deployment: Deployment) -> str:
     """Return the tier, as `Usage.service_tier`, at which to charge an answer that did not say.
 
     It is the one that the call names, if it has a price: what nobody told is not made unknown,
@@ -67,7 +71,7 @@ def _named(asked: list[Any]) -> str:
     return "-".join(filter(None, map(served_tier, asked)))
 
 
-def _asked(call: Chat, deployment: Deployment) -> list[Any]:
+def _asked(call: Call, deployment: Deployment) -> list[Any]:
     """Return what a call says about its service tier in words that `deployment` is sent."""
     body = call.body
     if isinstance(body, Prompt):
@@ -77,7 +81,7 @@ def _asked(call: Chat, deployment: Deployment) -> list[Any]:
     return [decode(body.fields[name]) for name in _TIER_OPTIONS if name in body.fields]
 
 
-def _tiers(call: Chat, deployment: Deployment, price: Price) -> tuple[bool, str, str]:
+def _tiers(call: Call, deployment: Deployment, price: Price) -> tuple[bool, str, str]:
     """Return whether what is asked for has a price, and which tier is likely, which possible."""
     asked = _asked(call, deployment)
     if tier := _named(asked):
@@ -89,19 +93,29 @@ def _tiers(call: Chat, deployment: Deployment, price: Price) -> tuple[bool, str,
     return True, likely, possible
 
 
-def _most_prompt_tokens(body: Prompt | Wire) -> int:
+def _most_prompt_tokens(body: Prompt | Wire | Texts) -> int:
     """A token is at least one byte of the encoded request."""
     return body.size_bytes + (_ADDED_FOR_TOOLS if body.needs & _EXPLAINED else _ADDED_TOKENS)
 
 
-def _thoughts_tokens(call: Chat) -> int | None:
+def _thoughts_tokens(call: Call) -> int | None:
     """Return how many tokens the caller gave to thoughts; None = the request cannot be read."""
+    if not isinstance(call, Chat):
+        return 0
     try:
         reasoning = call.prompt.reasoning
     except InputError:
         return None
     tokens = reasoning.budget_tokens if reasoning is not None else None
     return max(tokens, 0) if isinstance(tokens, int) else 0  # nobody has checked what it is
+
+
+def _parts(call: Chat) -> Iterable[AnyPart]:
+    """Return all parts; none where they stand beside what only their own provider can read."""
+    try:
+        return call.prompt.parts()
+    except CapabilityMissing:
+        return ()
 
 
 class Learned:
@@ -132,7 +146,7 @@ class Estimates:
         self._learned: dict[str, Learned] = {}
         self._bounds: dict[tuple[str, str], Bound] = {}
 
-    def quote(self, call: Chat, deployment: Deployment) -> Quote:
+    def quote(self, call: Call, deployment: Deployment) -> Quote:
         """Return the estimate and, where there is one, the proven bound for one attempt.
 
         Both cover the standard service tier beside the one that is asked for: a provider may serve
@@ -155,7 +169,7 @@ class Estimates:
         return Quote(estimate, proven, priced)
 
     def cap(
-        self, call: Chat, deployment: Deployment, left_nusd: int, *, proven: bool
+        self, call: Call, deployment: Deployment, left_nusd: int, *, proven: bool
     ) -> int | None:
         """Return the cap on the output with which `quote` comes to `left_nusd` at most.
 
@@ -188,21 +202,21 @@ class Estimates:
             bound = self._bounds[deployment.name, tier] = Bound(price, tier)
         return bound
 
-    def prompt_tokens(self, call: Chat) -> int:
+    def prompt_tokens(self, call: Call) -> int:
         """Estimate the prompt's tokens from its bytes, those of pictures and the like apart.
 
         Raises:
             InputError: the request holds media and cannot be read.
         """
         text_bytes, media_tokens = call.body.size_bytes, 0
-        if call.body.needs & _MEDIA:
-            for part in call.prompt.parts():
+        if isinstance(call, Chat) and call.body.needs & _MEDIA:
+            for part in _parts(call):
                 if isinstance(part, Image | Audio | File):
                     text_bytes = max(text_bytes - len(part.data or ""), 0)
                     media_tokens += _MEDIA_TOKENS
         return text_bytes // _BYTES_PER_TOKEN + media_tokens + 8
 
-    def output_tokens(self, call: Chat, deployment: str) -> int:
+    def output_tokens(self, call: Call, deployment: str) -> int:
         """Estimate the tokens of all the answer's choices.
 
         Of a deployment that little is known of yet, an answer is taken to be as long as it may

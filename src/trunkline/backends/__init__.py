@@ -1,8 +1,9 @@
 """What answers inside this process: each backend is one module, imported when it is first used.
 
-A backend is a `Service` for deployments whose `backend` names it: `demo`, or `custom:NAME` for a
-provider that was made known with `register_provider`. It gives frames that carry events and no
-bytes, of the dialect `events`.
+A backend is a `Service` for deployments whose `backend` names it: `demo`, `transformers` (a model
+in this process), `litellm` (the long tail), or `custom:NAME` for a provider that was made known
+with `register_provider`. It gives frames that carry events and no bytes, of the dialect `events`;
+those of `litellm` are of the dialect `openai_chat`.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from importlib import import_module
 from typing import Protocol, cast
 
 from trunkline.clock import Clock, SystemClock
+from trunkline.codec import mark_of
 from trunkline.errors import BadAnswer, ConfigError
 from trunkline.reply import Reply
 from trunkline.service import Service
-from trunkline.types import Call, Deployment, Frame, Mark
+from trunkline.types import Call, Deployment, Event, Frame, Mark
 
-KINDS = ("demo", "custom")
+KINDS = ("demo", "custom", "estimate", "litellm", "transformers")
 
 
 class Backend(Protocol):
@@ -29,14 +31,14 @@ class Backend(Protocol):
 
 
 def load(name: str, clock: Clock | None = None) -> Service:
-    """Return the backend `name` (`demo`, or `custom:NAME`) as a service.
+    """Return the backend `name` (one of `KINDS`; `custom:NAME`) as a service.
 
     Raises:
         ConfigError: there is no such backend, or nobody registered NAME.
     """
     kind, _, rest = name.partition(":")
     if kind not in KINDS:
-        raise ConfigError(f"there is no backend {name!r}; write 'demo' or 'custom:NAME'")
+        raise ConfigError(f"there is no backend {name!r}; write one of {', '.join(KINDS)}")
     module = import_module(f"trunkline.backends.{kind}")
     return cast("Backend", module.make(rest, clock or SystemClock())).send
 
@@ -59,6 +61,15 @@ async def begin(frames: AsyncGenerator[Frame, None], deployment: Deployment) -> 
         await source.wait_closed()
         raise
     return Reply(source, deployment, head=head)
+
+
+async def whole(deployment: Deployment, *events: Event) -> Reply:
+    """Return an answer that is over in one frame."""
+
+    async def frames() -> AsyncGenerator[Frame, None]:
+        yield Frame(b"", mark_of(events) | Mark.TERMINAL, events=events)
+
+    return await begin(frames(), deployment)
 
 
 class _Generated:

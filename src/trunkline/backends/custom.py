@@ -17,6 +17,7 @@ from msgspec import json
 from trunkline import dialects
 from trunkline.backends import begin
 from trunkline.clock import Clock
+from trunkline.config.custom import lacks
 from trunkline.errors import (
     AttemptTimeout,
     BadAnswer,
@@ -37,7 +38,7 @@ from trunkline.interfaces import (
 from trunkline.observability.redact import scrub
 from trunkline.reply import Reply
 from trunkline.types import (
-    Call,
+    Chat,
     Deployment,
     Event,
     Finish,
@@ -82,19 +83,21 @@ class Custom:
         self._name = name
         self._provider = provider
 
-    async def send(self, call: Call) -> Reply:
+    async def send(self, call: Chat) -> Reply:
         """Answer `call`.
 
         Raises:
-            CapabilityMissing: more than one choice is asked for.
+            CapabilityMissing: more than one choice is asked for, or what the provider lacks.
             ProviderError: the provider failed before it said anything.
         """
         assert call.target is not None
         if call.body.choices > 1:
             raise CapabilityMissing(f"{call.target.name} gives one answer; ask for n=1", param="n")
+        if missing := lacks(self._name, self._provider) & call.body.needs:
+            raise CapabilityMissing(f"{call.target.name} cannot take {', '.join(sorted(missing))}")
         return await begin(self._frames(call, call.target), call.target)
 
-    async def _frames(self, call: Call, deployment: Deployment) -> AsyncGenerator[Frame, None]:
+    async def _frames(self, call: Chat, deployment: Deployment) -> AsyncGenerator[Frame, None]:
         answer = _Answer(deployment.model)
         try:
             async with aclosing(self._pieces(call, deployment)) as pieces:
@@ -108,7 +111,7 @@ class Custom:
         except Exception as error:
             raise self._failure(error) from error
 
-    async def _pieces(self, call: Call, deployment: Deployment) -> AsyncGenerator[object, None]:
+    async def _pieces(self, call: Chat, deployment: Deployment) -> AsyncGenerator[object, None]:
         made = self._ask(call, deployment)
         if inspect.isawaitable(made) and not (call.stream and hasattr(made, "__aiter__")):
             made = await made
@@ -127,15 +130,13 @@ class Custom:
             if close := getattr(made, "aclose", None):
                 await close()
 
-    def _ask(self, call: Call, deployment: Deployment) -> Any:
+    def _ask(self, call: Chat, deployment: Deployment) -> Any:
         """Call the provider's method; what it returns may have to be awaited."""
         provider = self._provider
         body = json.decode(dialects.load("openai_chat").encode(call, deployment).body)
-        limits: dict[str, Any] = {
-            "temperature": call.prompt.temperature,
-            "max_tokens": call.body.max_output_tokens,
-        }
-        limits = {name: said for name, said in limits.items() if said is not None}
+        temperature, most = call.prompt.temperature, call.body.max_output_tokens
+        limits: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
+        limits |= {} if most is None else {"max_tokens": most}
         parameters = {name: said for name, said in body.items() if name not in _NAMED_APART}
         if isinstance(provider, LLMProvider):
             request = LLMRequest(
@@ -156,7 +157,7 @@ class Custom:
             call.trail.dropped = tuple(n for n in options if n not in taken and n != "model")
         return method([_message(said) for said in body["messages"]], **taken)
 
-    async def _counted(self, call: Call, text: str) -> Usage | None:
+    async def _counted(self, call: Chat, text: str) -> Usage | None:
         """Count tokens where the provider said nothing of them; None if it cannot."""
         count = getattr(self._provider, "count_tokens", None)
         if count is None:
@@ -247,8 +248,7 @@ def _response(piece: object) -> LLMResponse:
     """Read what a provider returned by the names of `LLMResponse` and `ChatResponse`."""
     said = getattr(piece, "reply", getattr(piece, "content", ...))
     text = piece if isinstance(piece, str) else said
-    if text is None:  # OpenAI's way to say that there are only tool calls
-        text = ""
+    text = "" if text is None else text  # OpenAI's way to say that there are only tool calls
     if not isinstance(text, str):
         raise BadAnswer(
             f"a provider gave {type(piece).__name__}; it must be a str, an LLMResponse or a "

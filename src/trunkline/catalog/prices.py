@@ -112,6 +112,11 @@ def lookup(provider: str, model: str, at_ns: int | None = None) -> Price | None:
     return periods[0].price
 
 
+def sells(provider: str) -> bool:
+    """Tell whether the price of any model of the provider type `provider` may be known."""
+    return bool(_sellers(_DATA_NAMES.get(provider, provider)))
+
+
 @lru_cache(maxsize=4096)
 def _periods(provider: str, model: str) -> tuple[_Period, ...]:
     """Return every price that `model` has had; bounded, since callers choose the names.

@@ -29,6 +29,10 @@ class ProviderRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     key_variables: tuple[str, ...] = ()
     """Environment variables with the credential, the first that is set counts."""
     url_variable: str = ""
+    key_shared: bool = False
+    """True = the variable of its credential is set for other ends too; alone it means nothing."""
+    hosts: tuple[str, ...] = ()
+    """Domains of the provider itself, where each customer has another host below them."""
     key_optional: bool = False
     """True = answers without a credential, or takes any."""
     local: bool = False
@@ -37,14 +41,24 @@ class ProviderRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """True = its own model names may contain `/`, as in `meta-llama/llama-4`."""
     text_models: tuple[str, ...] = ()
     """Models, as shell patterns, that also take text completions at `/completions`."""
+    responses: bool = False
+    """True = has OpenAI's Responses API too, at `/responses`, for callers who speak it."""
+    responses_models: tuple[str, ...] = ()
+    """Models, as shell patterns, that are always asked there; `!` before one names exceptions."""
+    dialects: dict[str, str] = {}
+    """Models, as shell patterns -> the wire format they speak, where it is not `dialect`."""
+    embeddings: str = ""
+    """The wire format in which it is asked for embeddings; "" = it has none."""
+    counting: str = ""
+    """The wire format in which it counts tokens for models of its usual one; "" = it does not."""
     usual_model: str = ""
     """What it is asked for when nobody named or listed a model: cheap, current, for any purpose."""
     models_source: str = ""
     """The URL of the page that has `usual_model`."""
     quirks: frozenset[str] = frozenset()
     """Names the dialect knows."""
-    lacks: frozenset[Literal["audio", "images", "files"]] = frozenset()
-    """What no model of it takes in a message."""
+    lacks: frozenset[Literal["audio", "images", "files", "tools"]] = frozenset()
+    """What no model of it takes: in a message, or tools."""
     limits: Limits = Limits()
     also: tuple[str, ...] = ()
     """Other names under which tools of the field know this provider."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,7 @@ from trunkline import catalog
 from trunkline.cli.frame import config_option, fails_cleanly, json_option, open_line, print_json
 from trunkline.config import Config, Provider, from_mapping
 from trunkline.config.environment import Environment, read_dotenv
-from trunkline.egress import reachable
+from trunkline.discovery import LocalServer, local_servers
 from trunkline.errors import ConfigError
 
 _HEAD = """\
@@ -135,19 +136,21 @@ def _sections(variables: dict[str, str]) -> dict[str, list[str]]:
     sections = {
         provider.name: _section(provider, environment) for provider in found.providers.values()
     }
-    local: dict[str, str] = {}
-    for row in catalog.rows().values():
-        if row.local and row.base_url and row.name not in sections:
-            local.setdefault(row.base_url, row.name)
-    up = reachable({name: url for url, name in local.items()})
     servers = {
-        name: [f"base_url: {url} # something answers there; make sure it is this"]
-        for url, name in local.items()
-        if up[name]
+        server.name: _found(server)
+        for server in local_servers(environment)
+        if server.name not in sections
     }
     if list(sections) == ["demo"] and environment.get("LLM_PROVIDER") is None and servers:
         return servers
     return sections | servers
+
+
+def _found(server: LocalServer) -> list[str]:
+    lines = [f"base_url: {server.base_url}"]
+    if server.models:  # in quotes: names have colons
+        lines.append(f"models: {json.dumps(server.models)}")
+    return lines
 
 
 def _section(provider: Provider, environment: Environment) -> list[str]:

@@ -22,16 +22,19 @@ from trunkline.client.stack import layers
 from trunkline.client.targets import known_targets
 from trunkline.clock import Clock, SystemClock
 from trunkline.config import BudgetRule, Config, from_mapping, load
+from trunkline.discovery import entries
 from trunkline.egress import reachable
-from trunkline.errors import ConfigError, RecordError
+from trunkline.errors import ConfigError, ProviderError, RecordError
 from trunkline.interfaces import UsageHook
 from trunkline.reply import Reply
+from trunkline.routing.candidate import ESTIMATE
 from trunkline.routing.plan import Planner
 from trunkline.service import Service, stack
 from trunkline.transport import Transport
-from trunkline.types import Call, Principal
+from trunkline.types import Call, CountTokens, Principal
 
 _HOOKS_S = 5.0
+_NOT_THERE = frozenset({404, 405, 501})
 
 
 class Trunkline:
@@ -85,7 +88,7 @@ class Trunkline:
         if isinstance(source, Mapping):
             config = from_mapping(source, os.environ, source="a mapping")
         else:
-            config = load(Path(source) if source is not None else None)
+            config = load(Path(source) if source is not None else None, found=entries)
         return cls(config, usage_hooks=usage_hooks)
 
     def reload(self, config: Config) -> None:
@@ -216,6 +219,16 @@ def _innermost(http: Service) -> Service:
     def service(call: Call) -> Awaitable[Reply]:
         target = call.target
         assert target is not None
-        return http(call) if target.backend == "http" else backends.load(target.backend)(call)
+        if target.backend != "http":
+            return backends.load(target.backend)(call)
+        return counted(call) if isinstance(call, CountTokens) else http(call)
+
+    async def counted(call: CountTokens) -> Reply:
+        try:
+            return await http(call)
+        except ProviderError as error:
+            if error.upstream_status not in _NOT_THERE:
+                raise
+        return await backends.load(ESTIMATE)(call)  # a server older than its endpoint
 
     return service

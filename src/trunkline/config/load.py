@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,16 @@ from trunkline.observability.redact import scrub
 FILE = "trunkline.yaml"
 
 
-def load(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
+def load(
+    path: str | Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    found: Callable[[Environment], Mapping[str, Any]] | None = None,
+) -> Config:
     """Read the configuration: `path`, else $TRUNKLINE_CONFIG, else ./trunkline.yaml if there is
     one, else the environment alone. A `.env` beside it is read as well; the process wins.
+
+    Args:
+        found: asked for entries of `providers:` where nothing names one, before `demo` is used.
 
     Raises:
         ConfigError: with the file, the path of the key, what stands there and what to write.
@@ -31,7 +38,7 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] | None = Non
     dotenv, warnings = read_dotenv(folder / ".env")
     environment = Environment(process, dotenv)
     if chosen is None:
-        return read({}, environment, "environment", warnings)
+        return _without_file(environment, warnings, found)
     return read(_parse(Path(chosen)), environment, str(chosen), warnings)
 
 
@@ -67,6 +74,26 @@ def from_model_list(
         "routing_strategy": routing_strategy,
     }
     return from_mapping(data, environ, source="Router")
+
+
+def _without_file(
+    environment: Environment,
+    warnings: list[str],
+    found: Callable[[Environment], Mapping[str, Any]] | None,
+) -> Config:
+    config = read({}, environment, "environment", [*warnings])
+    if found is None or [*config.providers] != ["demo"] or environment.get("LLM_PROVIDER"):
+        return config
+    entries = found(environment)
+    if not entries:
+        return config
+    told = [
+        f"no provider is configured, so {name} is used, which answers at {entry['base_url']} "
+        "(TRUNKLINE_DISCOVERY=off looks for no server)"
+        for name, entry in entries.items()
+    ]
+    written = {"providers": dict(entries), "default_provider": next(iter(entries))}
+    return read({"llm_service": written}, environment, "environment", [*warnings, *told])
 
 
 def _parse(path: Path) -> Any:

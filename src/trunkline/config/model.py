@@ -16,6 +16,8 @@ SERVICE_TIERS = ("batch", "fast", "flex", "priority", "scale", "ultrafast")
 _FREE = Price(input_nusd=0, output_nusd=0, web_search_nusd=0, snapshot="local")
 FREE = replace(_FREE, service_tiers=tuple((name, _FREE) for name in SERVICE_TIERS))
 
+Api = Literal["chat", "responses"]
+"""OpenAI's two APIs for chats."""
 Strategy = Literal["priority", "latency"]
 Period = Literal["day", "week", "month", "total"]
 Mode = Literal["strict", "hard", "soft"]
@@ -33,6 +35,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     """What all its deployments have in common; its `model` is empty."""
     models: tuple[str, ...] = ()
     """The models it lists, in the order of the configuration."""
+    wire_models: dict[str, str] = {}
+    """Models -> what this account calls them."""
     any_model: bool = False
     """True = it takes other names as well, although it lists some."""
     prices: dict[str, Price] = {}
@@ -43,6 +47,21 @@ class Provider(Struct, frozen=True, kw_only=True):
     """True = its own model names may contain `/`."""
     text_models: tuple[str, ...] = ()
     """Models, as shell patterns, that also take text completions."""
+    responses_models: tuple[str, ...] = ()
+    """Models, as shell patterns, that are asked through OpenAI's Responses API whatever callers
+    speak; a pattern that begins with `!` names exceptions."""
+    responses: bool = False
+    """True = callers who speak that API are answered by its own."""
+    api: Api | None = None
+    """Which API the configuration chose for all its models; None = each as it needs."""
+    apis: dict[str, Api] = {}
+    """The same for single models, which counts more."""
+    dialects: dict[str, str] = {}
+    """Models, as shell patterns -> the wire format they speak, where it is not the usual one."""
+    embeddings: str = ""
+    """The wire format in which it is asked for embeddings; "" = it has none."""
+    counting: str = ""
+    """The wire format in which it counts tokens; "" = it does not."""
     usual_model: str = ""
     """What to ask it for when no model was named and it lists none; "" = nobody knows."""
 
@@ -64,13 +83,42 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     def deployment(self, model: str, at_ns: int | None = None) -> Deployment:
         """Return the row that answers `model`, priced as of `at_ns` (now if None)."""
-        return replace(self.template, model=model, price=self.price(model, at_ns))
+        return replace(
+            self.template,
+            model=model,
+            wire_model=self.wire_models.get(model, ""),
+            price=self.price(model, at_ns),
+        )
 
-    def dialect(self, model: str, spoken: str | None) -> str:
-        """Return the wire format in which to ask `model` for a caller whose own is `spoken`."""
+    def dialect(self, model: str, spoken: str | None, kind: str = "chat") -> str:
+        """Return the wire format in which to ask `model` for a caller whose own is `spoken`.
+
+        `kind` is that of the call. "" = the provider takes no such calls.
+        """
+        if kind == "embed":
+            return self.embeddings
+        if kind == "count_tokens":
+            own = any(fnmatchcase(model, pattern) for pattern in self.dialects)
+            return "" if own else self.counting
         if spoken == "openai_text" and any(fnmatchcase(model, p) for p in self.text_models):
             return spoken
+        for pattern, dialect in self.dialects.items():
+            if fnmatchcase(model, pattern):
+                return dialect
+        if self._api(model, spoken) == "responses":
+            return "openai_responses"
+        if self.apis.get(model, self.api) == "chat":
+            return "openai_chat"
         return self.template.dialect
+
+    def _api(self, model: str, spoken: str | None) -> Api:
+        if (chosen := self.apis.get(model, self.api)) is not None:
+            return chosen
+        if self.responses and spoken == "openai_responses":
+            return "responses"
+        fitting = [p for p in self.responses_models if fnmatchcase(model, p.removeprefix("!"))]
+        needed = bool(fitting) and not any(pattern.startswith("!") for pattern in fitting)
+        return "responses" if needed else "chat"
 
     def price(self, model: str, at_ns: int | None = None) -> Price | None:
         """Return what `model` costs as of `at_ns`; None = not known."""

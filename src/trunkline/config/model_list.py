@@ -24,14 +24,18 @@ _PARAMS = {
     "api_key": "api_key",
     "api_base": "base_url",
     "base_url": "base_url",
+    "api_version": "api_version",
     "timeout": "timeout",
+    "vertex_project": "project",
+    "vertex_location": "location",
+    "vertex_credentials": "credentials_file",
+    "aws_region_name": "region",
+    "aws_profile_name": "profile",
 }
 _LATER_PARAMS = (
     "rpm", "tpm", "weight", "max_parallel_requests", "stream_timeout", "max_retries", "num_retries",
     "input_cost_per_token", "output_cost_per_token", "extra_headers", "organization",
-    "api_version", "custom_llm_provider", "region_name", "aws_access_key_id",
-    "aws_secret_access_key", "aws_region_name", "vertex_project", "vertex_location",
-    "vertex_credentials",
+    "custom_llm_provider", "region_name", "aws_access_key_id", "aws_secret_access_key",
 )  # fmt: skip
 SETTINGS = ("fallbacks", "num_retries", "routing_strategy")
 _ALWAYS = {"drop_params": True, "set_verbose": False}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from urllib.parse import urlsplit
 
@@ -10,23 +9,29 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from trunkline.catalog import ProviderRow, row, rows
-from trunkline.config import connection, models
-from trunkline.config.model import Provider
+from trunkline.config import azure, bedrock, connection, custom, models, transformers, vertex
+from trunkline.config.model import Api, Provider
 from trunkline.config.node import Node, near
 from trunkline.errors import ConfigError
 from trunkline.observability.redact import know
 from trunkline.types import Deployment, Secret
 
+_ASKING = frozenset({"http", "litellm"})
+"""Backends that ask somebody over a network."""
 _WIRE_KEYS = {"api_key", "api_key_file", "base_url", "headers"}
 _KEYS = (
-    "type", "models", "rate_limits", "max_parallel", "retries", *_WIRE_KEYS, *connection.SECONDS,
+    "type", "api", "models", "rate_limits", "max_parallel", "retries",
+    *_WIRE_KEYS, *connection.SECONDS, *vertex.KEYS, *azure.KEYS, *bedrock.KEYS, *transformers.KEYS,
 )  # fmt: skip
-_LATER_KEYS = (
-    "api", "api_version", "deployments", "project", "location", "credentials_file", "region",
-)  # fmt: skip
-_LATER_TYPES = (
-    "azure", "azure_openai", "bedrock", "cohere", "litellm", "transformers", "vertex", "vertex_ai",
-)  # fmt: skip
+_ONLY = {
+    "vertex": vertex.KEYS,
+    "azure_openai": azure.KEYS,
+    "bedrock": bedrock.KEYS,
+    "transformers": transformers.KEYS,
+}
+"""Keys that providers of one type alone take."""
+_PLACES = {"vertex": vertex.place, "bedrock": bedrock.place}
+"""What finds the address and the credential, where both follow from such keys."""
 
 
 class Draft(Struct, kw_only=True):
@@ -43,42 +48,90 @@ class Draft(Struct, kw_only=True):
     def missing(self) -> list[str]:
         """Return the variables without which the provider cannot be used."""
         names = self.node.environment.missing(self.node.value)
+        if not names and self.row.hosts and not self._knows_where():
+            names = [self.row.url_variable]
         if not names and self._needs_key() and self._key() is None:
             names = [" or ".join(self.row.key_variables)]
         return names
 
+    def notes(self) -> list[str]:
+        """Return what the user should know although the provider can be used."""
+        kind = self.fields["type"].text() if "type" in self.fields else self.name
+        if kind != "palm" or self.row.name != "gemini":
+            return []
+        note = "Google has ended PaLM and its models; palm means gemini here, write its models"
+        return [f"{self.node.where}: {note}"]
+
     def provider(self) -> Provider:
         """Return the provider; call it only when nothing is `missing`."""
-        for name in _WIRE_KEYS & self.fields.keys() if self.row.backend != "http" else ():
-            raise self.fields[name].fault("remove it: this provider needs no connection")
+        self._refuse_foreign_keys()
         key = self._key()
+        connected = self.row.backend == "http" or "base_url" in self.fields
+        base_url = self._base_url() if connected else ""
+        credential = ""
+        if (place := _PLACES.get(self.row.name)) is not None:
+            base_url, credential = place(self.node, self.fields, base_url, key)
+        quirks, dated = self.row.quirks, False
+        if self.row.name == "azure_openai":
+            found = azure.place(self.fields, self.node, base_url, key, quirks)
+            base_url, quirks, dated = found.base_url, found.quirks, found.dated
         template = Deployment(
             provider=self.name,
             model="",
             dialect=self.row.dialect,
-            backend=self.row.backend,
-            base_url=self._base_url() if self.row.backend == "http" else "",
+            backend=self._backend(),
+            base_url=base_url,
             api_key=None if key is None else Secret(key),
+            credential=credential,
             headers=connection.headers(self.fields.get("headers")),
-            quirks=self.row.quirks,
+            quirks=quirks,
             lacks=self.row.lacks,
             limits=connection.limits(self.row.limits, self.fields),
         )
         if "retries" in self.fields:
             template = replace(template, retries=self.fields["retries"].whole(0))
-        listed, prices = models.read(self.fields.get("models"))
+        listed = models.read(self.fields.get("models"))
+        wire_models = azure.deployments(self.fields)
         return Provider(
             name=self.name,
             type=self.row.name,
             template=template,
-            models=listed or self.models,
+            models=tuple(dict.fromkeys([*listed.names, *wire_models])) or self.models,
+            wire_models=wire_models,
             any_model=self.any_model,
-            prices=prices,
+            prices=listed.prices,
             local=self.row.local,
             vendor_prefixes=self.row.vendor_prefixes,
             text_models=self.row.text_models,
+            dialects=self.row.dialects,
+            responses_models=() if dated else self.row.responses_models,
+            responses=self.row.responses and not dated,
+            api=self._api(),
+            apis=listed.apis,
+            embeddings=self.row.embeddings,
+            counting=self.row.counting,
             usual_model=self.row.usual_model,
         )
+
+    def _refuse_foreign_keys(self) -> None:
+        for name in _WIRE_KEYS & self.fields.keys() if self.row.backend not in _ASKING else ():
+            raise self.fields[name].fault("remove it: this provider needs no connection")
+        for kind, keys in _ONLY.items():
+            for name in keys & self.fields.keys() if self.row.name != kind else ():
+                fault = f"remove it: only a provider of type {kind} takes it"
+                raise self.fields[name].fault(fault)
+
+    def _backend(self) -> str:
+        if self.row.name == "transformers":
+            return transformers.backend(self.fields)
+        return self.row.backend
+
+    def _api(self) -> Api | None:
+        node = self.fields.get("api")
+        choice = self.row.backend == "http" and self.row.dialect in {"openai_chat", "ollama"}
+        if node is not None and not choice:
+            raise node.fault("remove it: only a provider with OpenAI's API leaves a choice")
+        return None if node is None else models.api(node)
 
     def _needs_key(self) -> bool:
         """Only the provider itself insists on a credential, a proxy in its place may not."""
@@ -88,7 +141,15 @@ class Draft(Struct, kw_only=True):
 
     def _elsewhere(self) -> bool:
         """Whether another host was configured than the provider's own."""
-        return urlsplit(self.row.base_url).hostname != urlsplit(self._base_url()).hostname
+        host = urlsplit(self._base_url()).hostname or ""
+        if self.row.hosts:
+            return not host.endswith(tuple(f".{domain}" for domain in self.row.hosts))
+        return urlsplit(self.row.base_url).hostname != host
+
+    def _knows_where(self) -> bool:
+        return "base_url" in self.fields or bool(
+            self.row.base_url or self.node.environment.get(self.row.url_variable)
+        )
 
     def _key(self) -> str | None:
         node, file = self.fields.get("api_key"), self.fields.get("api_key_file")
@@ -130,7 +191,7 @@ class Draft(Struct, kw_only=True):
 
 def native(name: str, node: Node) -> Draft:
     """Take one entry of `providers:`."""
-    fields = node.mapping(_KEYS, _LATER_KEYS)
+    fields = node.mapping(_KEYS)
     if not re.fullmatch(r"[^/\s]+", name):
         raise ConfigError(f"{node.where}: {name!r} cannot be a name; leave out '/' and blanks")
     kind = fields.get("type") or Node(name, node.path, node.source, node.environment)
@@ -157,30 +218,13 @@ def known_row(node: Node) -> ProviderRow:
         ConfigError: nobody knows that type.
     """
     name = node.text()
-    custom = custom_names()
-    if name in custom:
-        return ProviderRow(
-            name=name,
-            dialect="events",
-            backend=f"custom:{name}",
-            key_optional=True,
-            vendor_prefixes=True,
-            source="trunkline.register_provider",
-            checked=datetime.date.min,
-        )
+    registered = custom.names()
+    if name in registered:
+        return custom.row(name, load=True)
     if (found := row(name)) is not None:
         return found
-    if name in _LATER_TYPES:
-        raise node.fault("this provider type is not available in this version")
-    known = [*rows(), *custom]
+    known = [*rows(), *registered]
     raise node.fault(
         f"no provider type has that name; {near(name, known)}write one of {', '.join(known)} "
         "(for any other server with an OpenAI-compatible API: type: openai_compatible)"
     )
-
-
-def custom_names() -> list[str]:
-    """Return the names of the providers that users registered."""
-    from trunkline.interfaces import registered
-
-    return list(registered())

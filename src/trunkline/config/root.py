@@ -7,12 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.catalog import rows
-from trunkline.config import budgets, groups, model_list, providers, server, storage, webhooks
+from trunkline.config import (
+    budgets,
+    custom,
+    groups,
+    model_list,
+    providers,
+    server,
+    storage,
+    webhooks,
+)
 from trunkline.config.environment import Environment
 from trunkline.config.model import Config, Group, Provider
 from trunkline.config.node import Node, near
 from trunkline.config.providers import Draft
 from trunkline.errors import ConfigError
+from trunkline.interfaces import is_loaded
 
 _ROOT = "llm_service"
 _KEYS = (
@@ -108,7 +118,9 @@ def _from_environment(root: Node, warnings: list[str]) -> dict[str, Draft]:
     taken = {variable for row in found.values() for variable in row.key_variables}
     for row in rows().values():
         needed = (row.url_variable,) if row.key_optional else row.key_variables
-        if row not in found.values() and environment.first(set(needed) - taken - {""}):
+        if row.key_shared or row in found.values():
+            continue
+        if environment.first(set(needed) - taken - {""}):
             found[row.name] = row
     if environment.get("LLM_BASE_URL") and next(iter(found)) != "openai_compatible":
         warnings.append(
@@ -120,10 +132,9 @@ def _from_environment(root: Node, warnings: list[str]) -> dict[str, Draft]:
 
 def _with_custom(drafts: dict[str, Draft], root: Node) -> dict[str, Draft]:
     """Add the providers that users registered; with none at all there is `demo`."""
-    for name in providers.custom_names():
+    for name in custom.names():
         if name not in drafts:
-            row = providers.known_row(root.child("providers", name))
-            drafts[name] = providers.bare(name, row, root)
+            drafts[name] = providers.bare(name, custom.row(name, load=is_loaded(name)), root)
     return drafts or {"demo": providers.bare("demo", rows()["demo"], root)}
 
 
@@ -161,6 +172,7 @@ def _made(
         missing = draft.missing()
         if not missing:
             made[name] = draft.provider()
+            warnings += draft.notes()
             continue
         why = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set"
         if name == default:

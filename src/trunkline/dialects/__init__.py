@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 from trunkline.errors import ProviderError, TrunklineError
-from trunkline.types import Chat, Cost, Deployment, Frame, Memo, Outgoing
+from trunkline.types import Cost, Deployment, Frame, Memo, Outgoing
 
 
 class Writer(Protocol):
@@ -33,22 +33,22 @@ class Writer(Protocol):
 
 
 class Dialect(Protocol):
-    """A wire format as a pure codec."""
+    """A wire format as a pure codec, for calls of one kind: chats, embeddings or counts."""
 
     NAME: str
     FRAMING: Literal["sse", "ndjson", "eventstream"]
 
-    def read(self, body: bytes, headers: Mapping[str, str] = ...) -> Chat:
+    def read(self, body: bytes, headers: Mapping[str, str] = ...) -> Any:
         """Take a caller's request; `headers` are lower case, those that say something are kept.
 
         Raises:
             InputError: with `param` naming the field that is wrong.
         """
 
-    def write(self, chat: Chat, source: str) -> Writer:
-        """Prepare to answer `chat` with frames that came in the dialect `source`."""
+    def write(self, call: Any, source: str, /) -> Writer:
+        """Prepare to answer `call` with frames that came in the dialect `source`."""
 
-    def encode(self, chat: Chat, deployment: Deployment) -> Outgoing:
+    def encode(self, call: Any, deployment: Deployment, /) -> Outgoing:
         """Make the request for a provider."""
 
     def decode(self, body: bytes, memo: Memo) -> Frame:
@@ -69,7 +69,17 @@ class Dialect(Protocol):
         """Name what a non-2xx answer means; `headers` are lower case."""
 
 
-_WITHIN = {"openai_text": "openai_chat.text"}
+_WITHIN = {
+    "openai_text": "openai_chat.text",
+    "openai_responses": "openai_chat.responses",
+    "openai_embeddings": "openai_chat.embeddings",
+    "vllm_counting": "openai_chat.counting",
+    "anthropic_counting": "anthropic.counting",
+    "gemini_embeddings": "gemini.embeddings",
+    "gemini_counting": "gemini.counting",
+    "ollama_embeddings": "ollama.embeddings",
+    "cohere_embeddings": "cohere.embeddings",
+}
 """Dialects that are another endpoint of the same API stand within its package."""
 
 

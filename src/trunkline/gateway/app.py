@@ -27,10 +27,13 @@ from trunkline.gateway.surfaces import admin, metrics, models
 
 logger = logging.getLogger("trunkline.gateway")
 
-_CHATS = {
+_CALLS = {
     "/chat/completions": "openai_chat",
     "/completions": "openai_text",
     "/messages": "anthropic",
+    "/messages/count_tokens": "anthropic_counting",
+    "/responses": "openai_responses",
+    "/embeddings": "openai_embeddings",
 }
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _MOST_SEEN = 1024
@@ -100,12 +103,12 @@ class Gateway:
         elif path == "/ready":
             _only(request, path)
             await self._ready(request)
-        elif path in _CHATS:
+        elif path in _CALLS:
             _only(request, path)
             if self.waiting:
                 raise RecordError(self.waiting)
             holder = self._keys.holder(request.headers)
-            await relay(request, dialects.load(_CHATS[path]), self._line, holder, self._limit_bytes)
+            await relay(request, dialects.load(_CALLS[path]), self._line, holder, self._limit_bytes)
         elif path == "/models" or path.startswith("/models/"):
             _only(request, path)
             await self._models(request, path, self._keys.holder(request.headers))
@@ -117,7 +120,7 @@ class Gateway:
             await self._administer(request, path, self._keys.holder(request.headers))
         else:
             self._keys.holder(request.headers)
-            raise UnknownPath(f"there is nothing at {request.path[:200]!r}")
+            raise UnknownPath(f"there is nothing at {request.path[:200]!r}{_why(path)}")
 
     async def _administer(self, request: Request, path: str, holder: Holder) -> None:
         status, body = await admin.ask(request, path, holder, self._line.config.data_dir)
@@ -171,18 +174,24 @@ async def _refuse(request: Request, path: str, error: TrunklineError) -> None:
     body, headers = refusal(dialect, error)
     if isinstance(error, WrongMethod):
         headers.append(("allow", ", ".join(_methods(path))))
-    status = 529 if dialect.NAME == "anthropic" and error.status == 503 else error.status
+    status = 529 if error.status == 503 and dialect.NAME.startswith("anthropic") else error.status
     request.answer(status, body, headers)
 
 
 def _family(request: Request, path: str) -> Dialect:
     """Return whose shape an error has: the path's, where families share it the caller's."""
     anthropic = path.startswith("/messages") or "anthropic-version" in request.headers
-    return dialects.load(_CHATS.get(path) or ("anthropic" if anthropic else "openai_chat"))
+    return dialects.load(_CALLS.get(path) or ("anthropic" if anthropic else "openai_chat"))
+
+
+def _why(path: str) -> str:
+    if not path.startswith("/responses/"):
+        return ""
+    return "; no answer is kept here, send the whole conversation as 'input'"
 
 
 def _methods(path: str) -> tuple[str, ...]:
-    return ("POST",) if path in _CHATS else admin.methods(path) or ("GET", "HEAD")
+    return ("POST",) if path in _CALLS else admin.methods(path) or ("GET", "HEAD")
 
 
 def _only(request: Request, path: str) -> None:

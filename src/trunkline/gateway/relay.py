@@ -39,7 +39,7 @@ _MEANINGFUL = ("x-request-id", "request-id", "openai-processing-ms", "openai-ver
 async def relay(
     request: Request, dialect: Dialect, line: Trunkline, holder: Holder, limit_bytes: int
 ) -> None:
-    """Answer a chat request in its own dialect, whole or as a stream."""
+    """Answer a request for a model in its own dialect, whole or as a stream."""
     body = await request.json_body(limit_bytes)
     call = _call(dialect.read(body, request.headers), request, holder)
     watch = Watch(request.task)
@@ -144,9 +144,9 @@ def refusal(dialect: Dialect, error: TrunklineError) -> tuple[bytes, list[tuple[
     return dialect.write(nothing, "events").error(error), headers
 
 
-def _call(chat: Chat, request: Request, holder: Holder) -> Call:
+def _call(call: Call, request: Request, holder: Holder) -> Call:
     """Add to the request what its headers say: who pays, tags, run, time-out."""
-    holder.check(chat.model)
+    holder.check(call.model)
     headers = request.headers
     timeout_s = None
     if (text := headers.get("x-trunkline-timeout-ms")) is not None:
@@ -162,7 +162,7 @@ def _call(chat: Chat, request: Request, holder: Holder) -> Call:
     if holder.required_tags:
         holder.check_tags(tags)
     return replace(
-        chat,
+        call,
         principal=holder.principal,
         tags=tags,
         run=headers.get("x-trunkline-run"),

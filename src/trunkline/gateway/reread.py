@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from trunkline.config import Config, load
 from trunkline.config.handover import decode, encode
+from trunkline.discovery import entries
 from trunkline.errors import ConfigError
 from trunkline.gateway.serve import Said
 from trunkline.observability.redact import scrub
@@ -22,7 +23,7 @@ def reread(said: Said, present: Config) -> tuple[Config, list[str]]:
     Raises:
         ConfigError: it cannot be served.
     """
-    found = said.fit(load(Path(said.config) if said.config else None))
+    found = said.fit(load(Path(said.config) if said.config else None, found=entries))
     old, new = present.server, found.server
     fixed = {
         "server.host": new.host != old.host,

@@ -31,6 +31,7 @@ from trunkline.types import (
     Book,
     Call,
     Cost,
+    CountTokens,
     Deployment,
     Ended,
     Finish,
@@ -53,11 +54,16 @@ _CUT = Mark.FINISH | Mark.USAGE | Mark.TERMINAL
 
 
 def meter(book: Book, estimates: Estimates, clock: Clock) -> Layer:
-    """Hold, journal and settle each attempt; nothing is sent before `Begun` is written."""
+    """Hold, journal and settle each attempt; nothing is sent before `Begun` is written.
+
+    Counting tokens costs nothing, so of that nothing is held or written.
+    """
     tools = _Tools(book, estimates, clock)
 
     def layer(inner: Service) -> Service:
         async def service(call: Call) -> Reply:
+            if isinstance(call, CountTokens):
+                return await inner(call)
             target, tab = call.target, call.tab
             assert target is not None
             assert tab is not None

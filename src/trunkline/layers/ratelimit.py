@@ -9,7 +9,7 @@ from trunkline.clock import Clock
 from trunkline.errors import LocalRefusal, RateLimited
 from trunkline.reply import Reply
 from trunkline.service import Layer, Service
-from trunkline.types import Call, Deployment
+from trunkline.types import Call, CountTokens, Deployment
 
 _MINUTE_S = 60.0
 _ROUNDING = 1e-3
@@ -55,7 +55,9 @@ class Limiter:
         """
         limits = target.limits
         estimates = self._estimates
-        tokens = estimates.prompt_tokens(call) + estimates.output_tokens(call, target.name)
+        tokens = 0  # a model that only counts reads none
+        if not isinstance(call, CountTokens):
+            tokens = estimates.prompt_tokens(call) + estimates.output_tokens(call, target.name)
         of_requests = self._room(target, "requests", limits.requests_per_minute, 1)
         of_tokens = self._room(target, "tokens", limits.tokens_per_minute, tokens)
         if of_requests is not None:

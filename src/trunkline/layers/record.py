@@ -10,14 +10,19 @@ from trunkline.observability.log import EventLog
 from trunkline.observability.redact import scrub
 from trunkline.reply import Reply
 from trunkline.service import Layer, Service
-from trunkline.types import Book, Call, Called, Outcome, Trail
+from trunkline.types import Book, Call, Called, CountTokens, Outcome, Trail
 
 
 def record(book: Book, events: EventLog, clock: Clock) -> Layer:
-    """Append a `Called` for every call before its end is seen, and emit the call's events."""
+    """Append a `Called` for every call before its end is seen, and emit the call's events.
+
+    Counting tokens is free and comes often, so it is nothing to be written down.
+    """
 
     def layer(inner: Service) -> Service:
         async def service(call: Call) -> Reply:
+            if isinstance(call, CountTokens):
+                return await inner(call)
             trail = call.trail
             assert trail is not None
             events.asked(call)

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from trunkline.accounting.account import everywhere
 from trunkline.errors import AllProvidersUnavailable, TrunklineError
 from trunkline.reply import Reply
-from trunkline.routing.plan import Candidate
+from trunkline.routing.candidate import Candidate
 from trunkline.service import Layer, Service
 from trunkline.types import Call
 

@@ -15,7 +15,7 @@ from trunkline.clock import Clock
 from trunkline.errors import InputError, TrunklineError
 from trunkline.reply import Reply
 from trunkline.service import Layer, Service
-from trunkline.types import Call, Trail
+from trunkline.types import Call, Embed, Trail
 
 
 class CallIds:
@@ -77,7 +77,8 @@ def _check(call: Call) -> None:
     if not _is_like_others(call):
         _look_into(call)
     if not call.body.message_count:
-        raise InputError("'messages' is empty; write at least one message", param="messages")
+        name, one = ("input", "text") if isinstance(call, Embed) else ("messages", "message")
+        raise InputError(f"'{name}' is empty; write at least one {one}", param=name)
 
 
 def _is_like_others(call: Call) -> bool:

@@ -1,4 +1,5 @@
-"""The seeds' faces: `call_llm`, `stream_llm`, `complete` and `LLMService`, thin on one core.
+"""The faces: the seeds' `call_llm`, `stream_llm`, `complete` and `LLMService`, and beside them
+`embed` and `count_tokens`, thin on one core.
 
 The functions use the process's default line, built on first use from the usual places
 (`trunkline.yaml`, the environment); `use(line)` puts another in its place.
@@ -6,11 +7,12 @@ The functions use the process's default line, built on first use from the usual 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from trunkline.interfaces import LLMResponse, UserService
+from trunkline.interfaces import Embeddings, LLMResponse, TokenCount, UserService
+from trunkline.llm_service import measures
 from trunkline.llm_service.ask import (
     NOBODY,
     Allowance,
@@ -27,7 +29,17 @@ from trunkline.llm_service.service import LLMService
 from trunkline.llm_service.users import Users
 from trunkline.types import Principal
 
-__all__ = ["LLMService", "Users", "call_llm", "complete", "default_line", "stream_llm", "use"]
+__all__ = [
+    "LLMService",
+    "Users",
+    "call_llm",
+    "complete",
+    "count_tokens",
+    "default_line",
+    "embed",
+    "stream_llm",
+    "use",
+]
 
 
 async def call_llm(  # noqa: PLR0913, PLR0917 - seed 000's signature
@@ -124,3 +136,53 @@ async def complete(
         tool_calls=tool_call_dicts(message.tool_calls),
         thoughts=thoughts_of(message),
     )
+
+
+async def embed(
+    texts: str | Sequence[str],
+    model: str,
+    *,
+    dimensions: int | None = None,
+    input_type: str | None = None,
+    principal: Principal | None = None,
+) -> Embeddings:
+    """Turn texts into vectors.
+
+    Vectors of different models cannot be compared, so a call fails over only to the same model of
+    another provider.
+
+    Args:
+        texts: one, or a list of them.
+        model: a configured model, as `provider/model` or by its name; there is no default.
+        dimensions: how long each vector shall be; None = the model's own length.
+        input_type: what the vectors are for, for models that ask: `search_query`,
+            `search_document`, `classification` or `clustering`.
+        principal: who pays.
+
+    Raises:
+        InputError: names the field, what was found and what to write instead.
+        TrunklineError: no provider of this model answered.
+    """
+    options = {"dimensions": dimensions, "input_type": input_type}
+    return await measures.embed(default_line(), texts, model, options, principal or Principal())
+
+
+async def count_tokens(
+    messages: Sequence[Mapping[str, Any]],
+    model: str | None = None,
+    *,
+    tools: Sequence[Mapping[str, Any]] | None = None,
+) -> TokenCount:
+    """Count the tokens that messages would send; free, and nothing is recorded.
+
+    The model's provider is asked where it counts; else it is an estimate that says so.
+
+    Args:
+        messages: dicts with `role` and `content`, in OpenAI's format.
+        model: as in a chat; None = the default model.
+        tools: OpenAI-format tools, which are read as well.
+
+    Raises:
+        TrunklineError: nobody answers to that model, or its provider failed.
+    """
+    return await measures.count(default_line(), chat(messages, model, tools=tools))

@@ -60,7 +60,7 @@ def chat(
         encoded = msgspec.json.encode(body)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"the request cannot be written as JSON: {error}") from error
-    call = dialects.load("openai_chat").read(encoded)
+    call: Chat = dialects.load("openai_chat").read(encoded)
     return replace(call, provider=provider, trail=Trail(), **envelope)
 
 

@@ -18,6 +18,10 @@ from trunkline.types import (
     UsageReport,
 )
 
+_CARRIED = "extra_content"
+"""Where Google's models have the signature of a call.
+Source: https://ai.google.dev/gemini-api/docs/openai 2026-11-20"""
+
 
 class FunctionDelta(Struct, kw_only=True):
     """A piece of a function call; `arguments` are fragments to be joined."""
@@ -33,6 +37,8 @@ class ToolDelta(Struct, kw_only=True):
     id: str | None = None
     type: str = "function"
     function: FunctionDelta
+    extra_content: dict[str, Any] | None = None
+    """What some providers want back with the call, unchanged."""
 
 
 class Delta(Struct, kw_only=True):
@@ -105,19 +111,29 @@ def _add(choice: Choice, event: Event) -> None:
         delta.refusal = (delta.refusal or "") + event.text
     elif isinstance(event, ToolCallDelta):
         function = FunctionDelta(name=event.name, arguments=event.arguments)
-        call = ToolDelta(index=event.index, id=event.id, type=event.kind, function=function)
+        call = ToolDelta(
+            index=event.index,
+            id=event.id,
+            type=event.kind,
+            function=function,
+            extra_content=event.extra.get(_CARRIED),
+        )
         delta.tool_calls = [*(delta.tool_calls or []), call]
     elif isinstance(event, Finish):
         choice.finish_reason = event.reason
 
 
 def tool_call_dicts(calls: Iterable[Any]) -> list[dict[str, Any]]:
-    """Return tool calls in OpenAI's form `{id, type, function: {name, arguments}}`."""
+    """Return tool calls in OpenAI's form `{id, type, function: {name, arguments}}`.
+
+    A call that came signed has `extra_content` too; send it back unchanged.
+    """
     return [
         {
             "id": call.id,
             "type": call.kind,
             "function": {"name": call.name, "arguments": call.arguments},
+            **{name: call.extra[name] for name in (_CARRIED,) if name in call.extra},
         }
         for call in calls
     ]

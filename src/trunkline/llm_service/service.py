@@ -8,11 +8,19 @@ from contextlib import aclosing
 from typing import Any, Literal, Self, overload
 
 from trunkline.client import Trunkline
-from trunkline.interfaces import ChatMessage, ChatResponse, LLMRequest, LLMResponse
+from trunkline.interfaces import (
+    ChatMessage,
+    ChatResponse,
+    Embeddings,
+    LLMRequest,
+    LLMResponse,
+    TokenCount,
+)
+from trunkline.llm_service import measures
 from trunkline.llm_service.ask import NOBODY, ask, call_id, chat, follow, model_of, thoughts_of
 from trunkline.llm_service.chunks import tool_call_dicts, usage_dict
 from trunkline.reply import Reply
-from trunkline.types import Chat, Event, Message, TextDelta
+from trunkline.types import Chat, Event, Message, Principal, TextDelta
 
 Frames = AsyncGenerator[tuple[Reply, tuple[Event, ...]], None]
 
@@ -84,6 +92,28 @@ class LLMService:
         return ChatResponse(
             reply=message.text, model=model_of(reply), usage=usage_dict(reply.usage)
         )
+
+    async def embed(
+        self,
+        texts: str | Sequence[str],
+        model: str,
+        *,
+        dimensions: int | None = None,
+        input_type: str | None = None,
+    ) -> Embeddings:
+        """Turn texts into vectors; see `trunkline.embed`."""
+        options = {"dimensions": dimensions, "input_type": input_type}
+        return await measures.embed(self.line, texts, model, options, Principal())
+
+    async def count_tokens(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        model: str | None = None,
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+    ) -> TokenCount:
+        """Count the tokens that messages would send; see `trunkline.count_tokens`."""
+        return await measures.count(self.line, chat(messages, model, tools=tools))
 
     def get_available_models(self) -> list[str]:
         """Return every name a caller may use: groups, aliases, and listed models."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from trunkline.catalog import row
@@ -18,19 +17,12 @@ from trunkline.clock import Clock, SystemClock
 from trunkline.config import Config, Provider
 from trunkline.config.node import near
 from trunkline.errors import CapabilityMissing, InputError, ModelNotFound
-from trunkline.types import AnyPart, Audio, Call, Deployment, File, Image, ToolResult, Wire
+from trunkline.routing.candidate import Candidate, fitting
+from trunkline.types import AnyPart, Audio, Call, Chat, Deployment, File, Image, ToolResult, Wire
 
 _MEDIA: dict[str, type] = {"audio": Audio, "images": Image, "files": File}
 _MINUTE_NS = 60_000_000_000
 _CACHED_PLANS = 4096
-
-
-class Candidate(Struct, frozen=True):
-    """A deployment to try."""
-
-    deployment: Deployment
-    note: str | None = None
-    """What is different from what was asked for, naming both; None = nothing."""
 
 
 class Planner:
@@ -43,7 +35,7 @@ class Planner:
         self._config = config
         self._now_ns = (clock or SystemClock()).now_ns
         self._minute = -1
-        self._plans: dict[tuple[str | None, str, str | None], tuple[Candidate, ...]] = {}
+        self._plans: dict[tuple[str | None, str, str | None, str], tuple[Candidate, ...]] = {}
 
     def plan(self, call: Call) -> tuple[Candidate, ...]:
         """Return whom to ask, best first; there is at least one.
@@ -58,22 +50,27 @@ class Planner:
             self._plans.clear()
             self._minute = minute
         spoken = call.body.dialect if isinstance(call.body, Wire) else None
-        key = (call.provider, call.model, spoken)
+        key = (call.provider, call.model, spoken, call.kind)
         plan = self._plans.get(key)
         if plan is None:
-            plan = self._plans[key] = tuple(
-                Candidate(self._aimed(candidate.deployment, spoken, now_ns), candidate.note)
-                for candidate in self._candidates(call.provider, call.model)
+            plan = self._plans[key] = fitting(
+                call.kind,
+                tuple(
+                    Candidate(self._aimed(each.deployment, spoken, call.kind, now_ns), each.note)
+                    for each in self._candidates(call.provider, call.model)
+                ),
             )
-        return _able(plan, call) if call.body.needs else plan
+        return _able(plan, call) if isinstance(call, Chat) and call.body.needs else plan
 
-    def _aimed(self, deployment: Deployment, spoken: str | None, now_ns: int) -> Deployment:
+    def _aimed(
+        self, deployment: Deployment, spoken: str | None, kind: str, now_ns: int
+    ) -> Deployment:
         """Return a deployment at its present price, to be asked in the caller's way if it can."""
         provider, model = self._config.providers[deployment.provider], deployment.model
         price = deployment.price
         if price is None or not price.configured:
             price = provider.price(model, now_ns)
-        return replace(deployment, dialect=provider.dialect(model, spoken), price=price)
+        return replace(deployment, dialect=provider.dialect(model, spoken, kind), price=price)
 
     def _candidates(self, provider_name: str | None, model: str) -> Iterator[Candidate]:
         config = self._config
@@ -222,7 +219,7 @@ class Planner:
         return iter(seen.values())
 
 
-def _able(plan: tuple[Candidate, ...], call: Call) -> tuple[Candidate, ...]:
+def _able(plan: tuple[Candidate, ...], call: Chat) -> tuple[Candidate, ...]:
     """Return those who can take all that is asked."""
     able = tuple(candidate for candidate in plan if not _lacked(candidate.deployment, call))
     if able:
@@ -235,9 +232,12 @@ def _able(plan: tuple[Candidate, ...], call: Call) -> tuple[Candidate, ...]:
     )
 
 
-def _lacked(deployment: Deployment, call: Call) -> str:
-    """Return where the first part stands that `deployment` cannot take; "" = nowhere."""
-    lacks = tuple(_MEDIA[need] for need in deployment.lacks & call.body.needs)
+def _lacked(deployment: Deployment, call: Chat) -> str:
+    """Return where the first thing stands that `deployment` cannot take; "" = nowhere."""
+    missing = deployment.lacks & call.body.needs
+    if "tools" in missing:
+        return "tools"
+    lacks = tuple(_MEDIA[need] for need in missing)
     for i, message in enumerate(call.prompt.messages if lacks else ()):
         for j, part in enumerate(message.parts):
             inner = part.parts if isinstance(part, ToolResult) else (part,)

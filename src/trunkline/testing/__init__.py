@@ -24,16 +24,29 @@ from trunkline.testing.bodies import (
     chat_chunk,
     chat_chunks,
     chat_usage,
+    content_answer,
+    content_chunks,
     message_answer,
     message_events,
+    ollama_answer,
+    ollama_lines,
+    response_answer,
+    response_events,
     text_answer,
     text_chunks,
 )
 from trunkline.testing.clock import ManualClock, ManualTimer
+from trunkline.testing.converse import (
+    EventStream,
+    converse_answer,
+    converse_messages,
+    event_message,
+)
 from trunkline.testing.upstream import FakeUpstream, Request, answer_hello
 
 __all__ = [
     "Answer",
+    "EventStream",
     "FakeUpstream",
     "Json",
     "ManualClock",
@@ -47,14 +60,23 @@ __all__ = [
     "chat_chunk",
     "chat_chunks",
     "chat_usage",
+    "content_answer",
+    "content_chunks",
+    "converse_answer",
+    "converse_messages",
+    "event_message",
     "garbage",
     "hang",
     "hang_up",
     "html",
     "message_answer",
     "message_events",
+    "ollama_answer",
+    "ollama_lines",
     "replay",
     "reset",
+    "response_answer",
+    "response_events",
     "text_answer",
     "text_chunks",
 ]

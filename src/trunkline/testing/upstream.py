@@ -24,11 +24,18 @@ from trunkline.testing.bodies import (
     chat_answer,
     chat_chunks,
     chat_usage,
+    content_answer,
+    content_chunks,
     message_answer,
     message_events,
+    ollama_answer,
+    ollama_lines,
+    response_answer,
+    response_events,
     text_answer,
     text_chunks,
 )
+from trunkline.testing.converse import EventStream, converse_answer, converse_messages
 from trunkline.transport.sockets import stop_accepting
 
 _LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -61,6 +68,20 @@ def answer_hello(request: Request) -> Answer:
     if request.path.endswith("/messages"):
         stream = wanted.get("stream")
         return Sse(message_events(), done=False) if stream else Json(message_answer())
+    if request.path.endswith("/responses"):
+        stream = wanted.get("stream")
+        return Sse(response_events(), done=False) if stream else Json(response_answer())
+    if request.path.endswith("/api/chat"):
+        stream = wanted.get("stream", True)
+        return Sse(ollama_lines(), done=False) if stream else Json(ollama_answer())
+    if request.path.endswith("/converse-stream"):
+        return EventStream(converse_messages())
+    if request.path.endswith("/converse"):
+        return Json(converse_answer())
+    if ":streamGenerateContent" in request.path:
+        return Sse(content_chunks(), done=False)
+    if request.path.endswith(":generateContent"):
+        return Json(content_answer())
     text = request.path.endswith("/completions") and "/chat/" not in request.path
     if not wanted.get("stream"):
         return Json(text_answer() if text else chat_answer())

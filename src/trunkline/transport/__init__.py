@@ -5,8 +5,9 @@ up to the first frame that means something before it returns. So a provider that
 the first frame under a 200, fails by an exception while another attempt may still be made.
 
 Read on: `port` (what is asked of an HTTP client), `source` (frames of a body), `sse` (framing),
-`watch` (time-outs), `pools` (one client per loop), `http1_client` (kept connections), `http1` (one
-connection and its exchanges), `aiohttp_client` (what is behind a proxy).
+`watch` (time-outs), `credentials` (tokens that end), `pools` (one client per loop), `http1_client`
+(kept connections), `http1` (one connection and its exchanges), `aiohttp_client` (what is behind a
+proxy). `eventstream` frames the streams of AWS, `sigv4` signs requests to it.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import asyncio
 
 from trunkline.clock import Clock
 from trunkline.dialects import Dialect, load
-from trunkline.errors import BadAnswer, ConnectFailed, ConnectionLost, ProviderError
+from trunkline.errors import AuthFailed, BadAnswer, ConnectFailed, ConnectionLost, ProviderError
 from trunkline.observability.redact import scrub
 from trunkline.reply import Reply
+from trunkline.transport.credentials import Credentials
 from trunkline.transport.pools import Pools
 from trunkline.transport.port import Exchange, HttpClient
 from trunkline.transport.source import WireSource, name_blame, read_body
 from trunkline.transport.watch import Watch
-from trunkline.types import Call, Chat, Outgoing
+from trunkline.types import Call, Outgoing
 
 MAX_ERROR_BYTES = 1024 * 1024
 
@@ -33,6 +35,7 @@ class Transport:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._pools = Pools(self._make_client)
+        self._credentials = Credentials(clock)
 
     async def send(self, call: Call) -> Reply:
         """Send `call` to `call.target` and return its answer once it has begun.
@@ -44,11 +47,12 @@ class Transport:
             InputError: the dialect cannot express the call.
             ConfigError: the deployment's URL or headers cannot be sent.
         """
-        assert isinstance(call, Chat)
         deployment = call.target
         assert deployment is not None
+        if deployment.credential:
+            deployment = await self._credentials.applied(deployment)
         dialect = load(deployment.dialect)
-        outgoing = dialect.encode(call, deployment)
+        outgoing = self._credentials.signed(dialect.encode(call, deployment), deployment.credential)
         if call.trail is not None:
             call.trail.dropped = outgoing.dropped
         client = await self._pools.client()  # imports the library at first; no provider's fault
@@ -58,6 +62,7 @@ class Transport:
             source = WireSource(exchange, watch, dialect, deployment)
             try:
                 if not 200 <= exchange.status < 300:
+                    self._credentials.compare_clocks(deployment.credential, exchange.headers)
                     raise await _refusal(exchange, watch, dialect)
                 head = await source.begin()
             except BaseException:
@@ -65,6 +70,8 @@ class Transport:
                 raise
         except ProviderError as error:
             name_blame(error, deployment)
+            if isinstance(error, AuthFailed):
+                self._credentials.forget(deployment.credential)
             raise
         return Reply(source, deployment, head=head, headers=exchange.headers)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol
 
 from trunkline.errors import BadAnswer
+from trunkline.transport.eventstream import MessageSplitter
 from trunkline.transport.sse import MAX_EVENT_BYTES, SseSplitter
 
 Framing = Literal["sse", "ndjson", "eventstream"]
@@ -22,7 +23,11 @@ class Splitter(Protocol):
         """
 
     def rest(self) -> bytes:
-        """Return what is left when the stream has ended."""
+        """Return what is left when the stream has ended.
+
+        Raises:
+            Truncated: it is no whole unit, and a unit must be whole.
+        """
 
 
 class LineSplitter:
@@ -60,7 +65,11 @@ class LineSplitter:
         return rest
 
 
-SPLITTERS: dict[Framing, Callable[[], Splitter]] = {"sse": SseSplitter, "ndjson": LineSplitter}
+SPLITTERS: dict[Framing, Callable[[], Splitter]] = {
+    "sse": SseSplitter,
+    "ndjson": LineSplitter,
+    "eventstream": MessageSplitter,
+}
 
 
 def is_stream(framing: Framing, first: bytes, content_type: str) -> bool:
@@ -68,11 +77,14 @@ def is_stream(framing: Framing, first: bytes, content_type: str) -> bool:
 
     The first byte cannot lie where content types do: no server-sent event begins like JSON or HTML,
     no JSON begins like a field of an event (data, event, id, retry, or a comment). Lines of JSON
-    are read as a stream even when there is one only, unless it is no JSON at all.
+    are read as a stream even when there is one only, unless it is no JSON at all. A message of an
+    AWS event stream begins with its size, which is no more than 24 bits.
     """
     start = first.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if framing == "ndjson":
         return start == b"{"
+    if framing == "eventstream":
+        return first[:1] == b"\x00"
     if start in b"{[<":
         return False
     return start in b"deir:" or content_type.lower().startswith("text/event-stream")

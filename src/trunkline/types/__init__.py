@@ -1,13 +1,16 @@
 """The nouns of Trunkline: data, and nothing that acts.
 
 `message` what is said, `prompt` what is asked, `deployment` who answers, `answer` what comes back,
-`call` the call itself and the records kept of it, `record` what is written down. All token counts
-are ints, all money is int nano-USD (`_nusd`), all times say their unit in their name.
+`texts` what is embedded, `call` the call itself and the records kept of it, `record` what is
+written down. All token counts are ints, all money is int nano-USD (`_nusd`), all times say their
+unit in their name.
 """
 
 from trunkline.types.answer import (
     AudioDelta,
+    Counted,
     Decode,
+    Embedded,
     Event,
     Extra,
     Finish,
@@ -29,6 +32,8 @@ from trunkline.types.call import (
     Chat,
     Cost,
     CostState,
+    CountTokens,
+    Embed,
     Envelope,
     Hold,
     Outcome,
@@ -55,6 +60,7 @@ from trunkline.types.message import (
 )
 from trunkline.types.prompt import Need, OutputFormat, Prompt, Reasoning, Tool, Wire
 from trunkline.types.record import Begun, Book, Called, Ended, Record
+from trunkline.types.texts import Texts
 
 __all__ = [
     "AnyPart",
@@ -68,8 +74,12 @@ __all__ = [
     "Chat",
     "Cost",
     "CostState",
+    "CountTokens",
+    "Counted",
     "Decode",
     "Deployment",
+    "Embed",
+    "Embedded",
     "Ended",
     "Envelope",
     "Event",
@@ -103,6 +113,7 @@ __all__ = [
     "Tab",
     "Text",
     "TextDelta",
+    "Texts",
     "Thinking",
     "ThinkingDelta",
     "Tool",

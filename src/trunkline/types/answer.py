@@ -131,6 +131,21 @@ class AudioDelta(Event, frozen=True):
     expires_at: int | None = None
 
 
+class Embedded(Event, frozen=True):
+    """The vectors of an embeddings call, one for each text, in the order of the texts."""
+
+    vectors: tuple[list[float] | str, ...]
+    """Each is a list of numbers, or as base64 the 32-bit floats, least significant byte first."""
+
+
+class Counted(Event, frozen=True):
+    """How many tokens a prompt has."""
+
+    tokens: int
+    estimated: bool = False
+    """True = nobody was asked who knows."""
+
+
 class Extra(Event, frozen=True):
     """Fields of the message that have no name here, by their wire names."""
 

@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from trunkline.types.answer import Usage
 from trunkline.types.deployment import Deployment
 from trunkline.types.prompt import Prompt, Wire
+from trunkline.types.texts import Texts
 
 Outcome = Literal["complete", "failed", "cancelled", "abandoned"]
 CostState = Literal["exact", "estimated", "unknown"]
@@ -61,8 +62,22 @@ class Chat(Envelope, frozen=True, kw_only=True):
         return self.body if isinstance(self.body, Prompt) else self.body.prompt
 
 
-Call = Chat
-"""What is asked: a union of the kinds of call; there is one kind so far."""
+class CountTokens(Chat, frozen=True, kw_only=True):
+    """How many tokens a chat would send. Costs nothing, so it is neither held for nor recorded."""
+
+    kind: ClassVar[str] = "count_tokens"
+
+
+class Embed(Envelope, frozen=True, kw_only=True):
+    """Texts in, vectors out."""
+
+    kind: ClassVar[str] = "embed"
+
+    body: Texts
+
+
+Call = Chat | Embed
+"""What is asked: a union of the kinds of call."""
 
 
 class Cost(Struct, frozen=True):

@@ -80,12 +80,18 @@ class Deployment(Struct, frozen=True, kw_only=True):
 
     provider: str
     model: str
-    """The name sent on the wire."""
+    """The name sent on the wire, if `wire_model` says no other; it decides price and quirks."""
+    wire_model: str = ""
+    """What this account calls the model, as an Azure deployment does; "" = `model`."""
     dialect: str = "openai_chat"
     backend: str = "http"
     """`http`, or the name of a backend that answers inside this process."""
     base_url: str = ""
     api_key: Secret | None = None
+    credential: str = ""
+    """Where the transport gets a credential that does not stay the same, instead of `api_key`:
+    `google:` and the path of a file, or nothing for Google's usual places; `aws:`, a region and
+    perhaps `:` and a profile, for signatures; "" = nowhere."""
     headers: tuple[tuple[str, str], ...] = ()
     quirks: frozenset[str] = frozenset()
     """Names of documented deviations; the dialect knows them."""

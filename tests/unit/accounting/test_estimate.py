@@ -381,3 +381,14 @@ def test_an_answer_that_did_not_say_is_charged_in_the_tier_asked_for() -> None:
         target, dialect="anthropic", price=replace(PRICE, service_tiers=(("fast", DEAR),))
     )
     assert asked_tier(tiered("anthropic", speed="fast"), fast) == "fast"
+
+
+def test_what_only_its_provider_can_read_is_estimated_by_its_bytes() -> None:
+    """A picture beside an earlier answer that OpenAI holds does not keep a call from OpenAI."""
+    picture = {"type": "input_image", "image_url": "https://x.test/a.png"}
+    asked = {
+        "input": [{"role": "user", "content": [picture]}],
+        "previous_response_id": "resp_1",
+    }
+    call = load("openai_responses").read(json.dumps(asked).encode())
+    assert 0 < Estimates().prompt_tokens(call) < 1000

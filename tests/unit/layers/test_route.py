@@ -20,7 +20,7 @@ from trunkline.errors import (
     TrunklineError,
 )
 from trunkline.layers.route import route
-from trunkline.routing.plan import Candidate
+from trunkline.routing.candidate import Candidate
 from trunkline.service import Service
 from trunkline.types import Call, Deployment, Trail
 

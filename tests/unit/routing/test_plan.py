@@ -286,9 +286,11 @@ def test_who_cannot_take_a_part_is_passed_over() -> None:
     text = {"type": "text", "text": "What is said?"}
     said = [{"role": "system", "content": "Hi"}, {"role": "user", "content": [text, sound]}]
     body = dialects.load("openai_chat").read(json.dumps({"messages": said}).encode()).body
-    planner = Planner(config(fallback_chain=CHAIN, groups={"claude": {"deployments": [OPUS]}}))
+    groups = {"claude": {"deployments": [OPUS]}}
+    providers = {**PROVIDERS, "vllm": {"models": ["llama2"]}}
+    planner = Planner(config(fallback_chain=[*CHAIN, "vllm"], providers=providers, groups=groups))
     assert planner.plan(Chat(model="gpt-4", body=body))[0].deployment.name == "openai/gpt-4"
-    assert [c.deployment.provider for c in planner.plan(Chat(model=OPUS, body=body))] == ["ollama"]
+    assert [c.deployment.provider for c in planner.plan(Chat(model=OPUS, body=body))] == ["vllm"]
     with pytest.raises(CapabilityMissing, match=f"nothing that {OPUS} can take") as caught:
         planner.plan(Chat(model="claude", body=body))
     assert caught.value.param == "messages[1].content[1]"

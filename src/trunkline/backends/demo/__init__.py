@@ -28,12 +28,22 @@ from collections.abc import AsyncGenerator
 
 from msgspec.structs import replace
 
-from trunkline.backends import begin
+from trunkline.backends import begin, whole
 from trunkline.backends.demo.turn import FAILURES, MIDWAY, Turn
 from trunkline.clock import Clock
 from trunkline.errors import ConnectionLost
 from trunkline.reply import Reply
-from trunkline.types import Call, Finish, Frame, Mark, Started, UsageReport
+from trunkline.types import (
+    Call,
+    Chat,
+    Counted,
+    CountTokens,
+    Finish,
+    Frame,
+    Mark,
+    Started,
+    UsageReport,
+)
 
 MODEL = "demo"
 
@@ -57,7 +67,10 @@ class Demo:
             ProviderError: a `/demo fail` line asked for it.
         """
         assert call.target is not None
+        assert isinstance(call, Chat)
         turn = Turn(call.prompt, call.body.max_output_tokens)
+        if isinstance(call, CountTokens):
+            return await whole(call.target, Counted(tokens=turn.usage.prompt_tokens))
         fail = turn.orders.fail
         if fail in FAILURES:
             raise FAILURES[fail](

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 from msgspec import Raw
 from msgspec.json import Decoder
@@ -15,7 +16,10 @@ from trunkline.types import Chat, Deployment, Outgoing, Wire
 
 Json = dict[str, Any]
 _VERSION = "2023-06-01"
-_UNSIGNED = re.compile(rb'"signature"\s*:\s*""')
+_VERTEX_VERSION = "vertex-2023-10-16"
+_UNSIGNED = re.compile(rb'"signature"\s*:\s*"(?:gAAAA[^"]*)?"')
+"""No signature, or OpenAI's proof of a thought (a Fernet token), which Anthropic would refuse.
+Source: https://platform.openai.com/docs/guides/reasoning 2026-11-20"""
 _MESSAGES = Decoder(list[dict[str, Raw]])
 _CONTENT = Decoder(str | list[Raw])
 _BLOCK = Decoder(dict[str, Any])
@@ -39,13 +43,18 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
         builder = Builder(traits_of(deployment.model), foreign=wire is not None)
         fields = builder.fields(chat.prompt)
         dropped = builder.dropped
-    fields["model"] = deployment.model
+    vertex = "vertex" in deployment.quirks
+    if vertex:
+        fields.pop("model", None)
+        fields["anthropic_version"] = _VERTEX_VERSION
+    else:
+        fields["model"] = deployment.model
     if chat.stream:
         fields["stream"] = True
     else:
         fields.pop("stream", None)
     return Outgoing(
-        url=_url(deployment.base_url),
+        url=_vertex_url(deployment, stream=chat.stream) if vertex else _url(deployment.base_url),
         headers=_headers(chat, deployment, wire),
         body=dump(fields),
         dropped=tuple(sorted(dropped)),
@@ -80,12 +89,24 @@ def _is_unsigned(raw: Raw) -> bool:
     if not _UNSIGNED.search(raw):
         return False
     block = _BLOCK.decode(raw)
-    return block.get("type") == "thinking" and block.get("signature") == ""
+    signature = block.get("signature")
+    foreign = isinstance(signature, str) and signature.startswith("gAAAA")
+    return block.get("type") == "thinking" and (signature == "" or foreign)
 
 
 def _url(base_url: str) -> str:
     base, mark, query = base_url.partition("?")
     return f"{base.rstrip('/')}/messages{mark}{query}"
+
+
+def _vertex_url(deployment: Deployment, *, stream: bool) -> str:
+    """Return where a model of Anthropic's stands on Vertex AI, which has it in the path.
+
+    Source: https://platform.claude.com/docs/en/build-with-claude/claude-on-vertex-ai 2026-11-20
+    """
+    method = "streamRawPredict" if stream else "rawPredict"
+    model = quote(deployment.model, safe="@")
+    return f"{deployment.base_url}/publishers/anthropic/models/{model}:{method}"
 
 
 def _headers(chat: Chat, deployment: Deployment, wire: Wire | None) -> dict[str, str]:
@@ -98,7 +119,11 @@ def _headers(chat: Chat, deployment: Deployment, wire: Wire | None) -> dict[str,
         **said,
     }
     if deployment.api_key is not None:
-        headers["x-api-key"] = deployment.api_key.reveal()
+        key = deployment.api_key.reveal()
+        if "vertex" in deployment.quirks:
+            headers["authorization"] = f"Bearer {key}"
+        else:
+            headers["x-api-key"] = key
     configured = {name.lower(): value for name, value in deployment.headers}
     betas = [where["anthropic-beta"] for where in (said, configured) if "anthropic-beta" in where]
     headers |= configured

@@ -26,7 +26,12 @@ from trunkline.types import (
 Json = dict[str, Any]
 CARRIED = frozenset({"provider_specific", "extra_content", "reasoning_details"})
 """Extension fields in which signatures travel through other dialects."""
-_ANSWER_ONLY = frozenset({"logprobs", "content_filter_results", "citations", "search_results"})
+_ANSWER_ONLY = frozenset(
+    {
+        *("logprobs", "content_filter_results", "prompt_filter_results"),
+        *("citations", "search_results"),
+    }
+)
 """What an answer says beside its message; not sent back with it."""
 TOOL_KINDS = frozenset({"function", "custom"})
 """What a tool may be anywhere; any other kind runs at its own provider."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 from msgspec import Raw
 from msgspec.json import Decoder
@@ -11,13 +12,12 @@ from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
 from trunkline.dialects.openai_chat.build import TOOL_KINDS, Builder
-from trunkline.dialects.openai_chat.quirks import applying
-from trunkline.types import Chat, Deployment, Outgoing, Wire
+from trunkline.dialects.openai_chat.history import opened, without_reasoning
+from trunkline.dialects.openai_chat.quirks import Quirk, applying
+from trunkline.types import Call, Chat, Deployment, Outgoing, Wire
 
 Json = dict[str, Any]
 _OBJECT = Decoder(dict[str, Raw])
-_MESSAGES = Decoder(list[dict[str, Raw]])
-_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
 _TRUE = Raw(b"true")
 
 
@@ -40,12 +40,12 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
         back = "reasoning_content_back" in deployment.quirks
         fields = Builder(foreign=foreign, reasoning_back=back).fields(chat.prompt)
     address(fields, chat, deployment)
-    dropped = _apply_quirks(fields, deployment, thoughts=thoughts)
+    dropped = apply_quirks(fields, deployment, thoughts=thoughts)
     if foreign:
         dropped += [name for name in chat.prompt.extra if name not in fields]
         dropped += [tool.name for tool in chat.prompt.tools if tool.kind not in TOOL_KINDS]
     return Outgoing(
-        url=url(deployment.base_url, "/chat/completions"),
+        url=endpoint(deployment, "/chat/completions"),
         headers=headers(chat, deployment),
         body=dump(fields),
         dropped=tuple(dropped),
@@ -66,7 +66,7 @@ def _relayed(wire: Wire) -> Json:
     return fields
 
 
-def _apply_quirks(fields: Json, deployment: Deployment, *, thoughts: bool) -> list[str]:
+def apply_quirks(fields: Json, deployment: Deployment, *, thoughts: bool) -> list[str]:
     """Edit `fields` as the deployment's quirks say; return what was dropped."""
     dropped: list[str] = []
     for quirk in applying(deployment):
@@ -74,7 +74,9 @@ def _apply_quirks(fields: Json, deployment: Deployment, *, thoughts: bool) -> li
             if old in fields:
                 fields.setdefault(new, fields.pop(old))
         if quirk.no_reasoning_back and thoughts:
-            _drop_reasoning(fields)
+            fields["messages"] = without_reasoning(opened(fields["messages"]))
+        if quirk.history and "messages" in fields:
+            _retell(fields, quirk)
         if quirk.drop.isdisjoint(fields) or (quirk.unless and _says(fields, *quirk.unless)):
             continue
         for name in quirk.drop & fields.keys():
@@ -88,24 +90,36 @@ def _says(fields: Json, name: str, value: str) -> bool:
     return name in fields and dump(fields[name]) == dump(value)
 
 
-def _drop_reasoning(fields: Json) -> None:
+def _retell(fields: Json, quirk: Quirk) -> None:
+    """Edit old messages, if any of them is about tools."""
     messages = fields["messages"]
-    if isinstance(messages, Raw):
-        messages = _MESSAGES.decode(messages)
-    fields["messages"] = [
-        {name: said for name, said in message.items() if name not in _REASONING}
-        for message in messages
-    ]
+    if isinstance(messages, Raw) and b'"tool_call' not in bytes(messages):
+        return
+    messages = opened(messages)
+    for edit in quirk.history:
+        messages = edit(messages)
+    fields["messages"] = messages
 
 
 def address(fields: Json, chat: Chat, deployment: Deployment) -> None:
     """Name the model and say how the answer shall come; usage is always asked for."""
-    fields["model"] = deployment.model
+    fields["model"] = deployment.wire_model or deployment.model
     fields.pop("stream", None)
     options = fields.pop("stream_options", None)
     if chat.stream:
         asked = _OBJECT.decode(dump(options)) if options is not None else {}
         fields |= {"stream": True, "stream_options": asked | {"include_usage": _TRUE}}
+
+
+def endpoint(deployment: Deployment, path: str) -> str:
+    """Return where `path` is; Azure's dated API has the deployment's name before it.
+
+    Source: https://learn.microsoft.com/azure/ai-services/openai/reference 2026-11-20
+    """
+    if "deployment_path" in deployment.quirks:
+        name = quote(deployment.wire_model or deployment.model, safe="")
+        path = f"/deployments/{name}{path}"
+    return url(deployment.base_url, path)
 
 
 @lru_cache(maxsize=1024)
@@ -115,7 +129,7 @@ def url(base_url: str, path: str) -> str:
     return f"{base.rstrip('/')}{path}{mark}{query}"
 
 
-def headers(chat: Chat, deployment: Deployment) -> dict[str, str]:
+def headers(chat: Call, deployment: Deployment) -> dict[str, str]:
     """Return the headers of a request: what is sent and taken, the key, the configured ones."""
     fields = {
         "content-type": "application/json",

@@ -55,6 +55,12 @@ _QUOTA_CODES = re.compile(
     r"insufficient_quota|credit_balance|spend_limit|usage_limit_exceeded|billing|payment_required"
     r"|insufficient_balance|exceeded_current_quota|quota_exceeded|^1113$"
 )
+_UNLOADED = re.compile(
+    r"model (is |was |has been )?(unloaded|not loaded)|failed to load (the )?model"
+    r"|model has crashed"
+)
+"""LM Studio's words, under a 400, for what another server may well answer.
+Source: https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/1492 2026-11-20"""
 _SIZE = re.compile(r"limit:?\s+(\d[\d,]*?),?\s.*?requested:?\s+(\d[\d,]*)", re.DOTALL)
 _MODEL_FAULT = frozenset({"tool_use_failed", "json_validate_failed", "output_parse_failed"})
 _EDGES = frozenset({498, 503, 520, 521, 522, 523, 524, 529})
@@ -178,6 +184,7 @@ _RULES: tuple[tuple[type[ProviderError], Callable[[Said], bool]], ...] = (
     (UpstreamOverloaded, _is_overload),
     (ContentBlocked, _is_policy),
     (UpstreamNotFound, _is_missing),
+    (UpstreamFailed, lambda told: bool(_UNLOADED.search(told.words))),
     # No words named it: too many bytes for one, may fit another; any other 403 is our account's.
     (ContextTooLong, lambda told: told.status == 413),
     (AuthFailed, lambda told: told.status in {403, 407}),

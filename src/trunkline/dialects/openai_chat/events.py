@@ -61,6 +61,8 @@ def events_of(data: Json, memo: Memo, *, whole: bool = False) -> Iterable[Event]
     if (data.get("id") or data.get("model")) and (ends or "started" not in memo.scratch):
         memo.scratch["started"] = True
         yield Started(id=_words(data.get("id")), model=_words(data.get("model")))
+    if filtered := data.get("prompt_filter_results"):  # Azure's, at first and without choices
+        yield Extra(fields={"prompt_filter_results": filtered})
     for place, choice in enumerate(choices):
         yield from _choice(choice, place, memo, whole=whole)
     if ends and choices:

@@ -65,7 +65,7 @@ def _part(wire: Json) -> AnyPart:
         inner = wire["image_url"]
         inner = {"url": inner} if isinstance(inner, str) else inner
         return Image(
-            **_place(inner["url"]),
+            **place_of(inner["url"]),
             detail=inner.get("detail"),
             extra=extra | inside(kind, inner, "url", "detail"),
         )
@@ -79,7 +79,7 @@ def _part(wire: Json) -> AnyPart:
         )
     if kind == "file":
         inner = wire["file"]
-        place = _place(inner["file_data"]) if inner.get("file_data") else {}
+        place = place_of(inner["file_data"]) if inner.get("file_data") else {}
         return File(
             id=inner.get("file_id"),
             name=inner.get("filename"),
@@ -101,7 +101,7 @@ def thought(thinking: str | list[Json | str]) -> str:
     return "".join(item if isinstance(item, str) else item.get("text") or "" for item in thinking)
 
 
-def _place(url: str) -> Json:
+def place_of(url: str) -> Json:
     """Take a data URL apart; anything else is a URL, and bare base64 stays data."""
     head, comma, data = url.partition(",")
     if head.startswith("data:") and head.endswith(";base64"):

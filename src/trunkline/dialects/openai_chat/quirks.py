@@ -1,16 +1,21 @@
 """Deviations from OpenAI's own API, as data: one name, what it changes, and where that is known.
 
 A deployment's row lists names; `applying` says which of them hold for its model. A quirk edits only
-top-level options and the reasoning fields of old assistant messages; everything else is relayed.
+top-level options, and old messages by the functions of `history`; everything else is relayed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 from msgspec import Struct
 
+from trunkline.dialects.openai_chat.history import (
+    Messages,
+    with_replies_to_tools,
+    with_short_ids,
+)
 from trunkline.types import Deployment
 
 
@@ -29,6 +34,8 @@ class Quirk(Struct, frozen=True, kw_only=True):
     """(option, value): nothing is dropped from a request that says this."""
     no_reasoning_back: bool = False
     """Reasoning fields on old assistant messages are taken out."""
+    history: tuple[Callable[[Messages], Messages], ...] = ()
+    """What is done to a history with tools in it."""
 
 
 _SAMPLING = frozenset(
@@ -43,23 +50,27 @@ _SAMPLING = frozenset(
         "stop",
     }
 )
-_FOREIGN = frozenset(
+_SWITCHES = frozenset(
     {
-        # sampling of local servers
-        *("top_k", "top_a", "min_p", "typical_p", "repetition_penalty", "repeat_penalty"),
-        *("repeat_last_n", "mirostat", "mirostat_eta", "mirostat_tau", "tfs_z", "min_tokens"),
-        *("ignore_eos", "stop_token_ids", "best_of", "length_penalty", "use_beam_search"),
-        *("skip_special_tokens", "dynatemp_range", "dry_multiplier", "xtc_probability"),
-        # switches of local servers
+        # of local servers
         *("options", "keep_alive", "num_ctx", "num_predict", "grammar", "cache_prompt", "id_slot"),
         *("chat_template", "chat_template_kwargs", "structured_outputs", "guided_json"),
         *("guided_regex", "guided_choice", "guided_grammar", "add_generation_prompt"),
-        # switches of other clouds
-        *("thinking", "reasoning", "include_reasoning", "reasoning_format", "enable_thinking"),
-        *("thinking_budget", "safe_prompt", "random_seed", "prompt_mode", "search_parameters"),
-        *("provider", "models", "transforms", "plugins", "route", "extra_body"),
+        # of Mistral, xAI and OpenRouter
+        *("safe_prompt", "random_seed", "prompt_mode", "search_parameters"),
+        *("provider", "models", "transforms", "plugins", "route", "extra_body", "input_type"),
     }
 )
+_FOREIGN = _SWITCHES | {
+    # sampling of local servers
+    *("top_k", "top_a", "min_p", "typical_p", "repetition_penalty", "repeat_penalty"),
+    *("repeat_last_n", "mirostat", "mirostat_eta", "mirostat_tau", "tfs_z", "min_tokens"),
+    *("ignore_eos", "stop_token_ids", "best_of", "length_penalty", "use_beam_search"),
+    *("skip_special_tokens", "dynatemp_range", "dry_multiplier", "xtc_probability"),
+    # reasoning of other clouds
+    *("thinking", "reasoning", "include_reasoning", "reasoning_format", "enable_thinking"),
+    "thinking_budget",
+}
 
 QUIRKS: dict[str, Quirk] = {
     "openai_strict": Quirk(
@@ -67,6 +78,22 @@ QUIRKS: dict[str, Quirk] = {
         source="https://platform.openai.com/docs/api-reference/chat/create 2026-11-20",
         drop=_FOREIGN,
         no_reasoning_back=True,
+    ),
+    "mistral_strict": Quirk(
+        why="422 extra_forbidden for options that are not in Mistral's API",
+        source="https://docs.mistral.ai/api/endpoint/chat 2026-11-20",
+        drop=_FOREIGN
+        - {"top_k", "min_tokens", "repetition_penalty", "safe_prompt", "random_seed", "prompt_mode"}
+        | {
+            *("logit_bias", "user", "store", "verbosity", "modalities", "audio"),
+            *("web_search_options", "safety_identifier"),
+        },
+    ),
+    "no_foreign_switches": Quirk(
+        why="400 'Extra inputs are not permitted' or 'property is unsupported' for options of "
+        "others",
+        source="https://github.com/FlowiseAI/Flowise/issues/2866 2026-11-20",
+        drop=_SWITCHES,
     ),
     "openai_reasoning_models": Quirk(
         why="400 unsupported_parameter: reasoning models take max_completion_tokens, and sampling "
@@ -88,6 +115,12 @@ QUIRKS: dict[str, Quirk] = {
         source="https://docs.x.ai/docs/guides/reasoning 2026-11-20",
         drop=frozenset({"stop", "presence_penalty", "frequency_penalty"}),
     ),
+    "kimi_sampling": Quirk(
+        why="Kimi models answer 400 to sampling options that are not their fixed ones",
+        source="https://platform.kimi.ai/docs/guide/migrating-from-openai-to-kimi 2026-11-20",
+        drop=frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty"}),
+        models=("kimi-k2.5", "kimi-k2.6", "kimi-k2.7", "kimi-k3"),
+    ),
     "no_top_k": Quirk(
         why="the option is refused",
         source="https://platform.openai.com/docs/api-reference/chat/create 2026-11-20",
@@ -99,9 +132,14 @@ QUIRKS: dict[str, Quirk] = {
         drop=frozenset({"logprobs", "top_logprobs", "logit_bias"}),
     ),
     "no_stream_options": Quirk(
-        why="not in Mistral's API (422 extra_forbidden); usage comes without asking",
+        why="not in the APIs of Mistral (422) and Databricks (400); usage comes without asking",
         source="https://docs.mistral.ai/api/#tag/chat 2026-11-20",
         drop=frozenset({"stream_options"}),
+    ),
+    "no_parallel_tool_calls": Quirk(
+        why="Databricks answers 400 to the option",
+        source="https://github.com/langchain-ai/deepagents/issues/2262 2026-11-20",
+        drop=frozenset({"parallel_tool_calls"}),
     ),
     "max_completion_tokens": Quirk(
         why="max_tokens is deprecated in favour of max_completion_tokens",
@@ -118,6 +156,12 @@ QUIRKS: dict[str, Quirk] = {
         source="https://docs.mistral.ai/api/#tag/chat 2026-11-20",
         rename={"seed": "random_seed"},
     ),
+    "output_dimension": Quirk(
+        why="Mistral's name for the dimensions of embeddings, which come as numbers only",
+        source="https://docs.mistral.ai/api/#tag/embeddings 2026-11-20",
+        drop=frozenset({"encoding_format"}),
+        rename={"dimensions": "output_dimension"},
+    ),
     "minimal": Quirk(
         why="`transformers serve` answers 422 to every option it does not implement",
         source="https://huggingface.co/docs/transformers/serving 2026-11-20",
@@ -133,12 +177,26 @@ QUIRKS: dict[str, Quirk] = {
         source="https://github.com/tashfeenahmed/freellmapi/issues/1070 2026-11-20",
         no_reasoning_back=True,
     ),
+    "short_tool_ids": Quirk(
+        why="400 code 3280: ids of tool calls must be nine letters and digits",
+        source="https://github.com/BerriAI/litellm/issues/6323 2026-11-20",
+        history=(with_short_ids,),
+    ),
+    "replies_to_tools": Quirk(
+        why="400 code 3230 \"Unexpected role 'user' after role 'tool'\" from some of its models",
+        source="https://github.com/BerriAI/litellm/issues/17761 2026-11-20",
+        history=(with_replies_to_tools,),
+    ),
     "reasoning_content_back": Quirk(
         why="thinking models need their reasoning_content back on tool turns, else 400",
         source="https://api-docs.deepseek.com/guides/thinking_mode 2026-11-20",
     ),
     "api_key_header": Quirk(
         why="Azure takes the key in an api-key header",
+        source="https://learn.microsoft.com/azure/ai-services/openai/reference 2026-11-20",
+    ),
+    "deployment_path": Quirk(
+        why="Azure's dated API has the deployment's name in the path",
         source="https://learn.microsoft.com/azure/ai-services/openai/reference 2026-11-20",
     ),
     "hidden_thoughts": Quirk(

@@ -183,12 +183,12 @@ def checked(
     try:
         return fields, decoder.decode(body)
     except ValidationError as error:
-        raise _refusal(error, hints) from None
+        raise refusal(error, hints) from None
     except BROKEN as error:  # half a character in a text that the fields leave alone
         raise InputError(f"the request body is not valid JSON: {error}") from None
 
 
-def _refusal(error: Exception, hints: Mapping[str, str], within: str = "") -> InputError:
+def refusal(error: Exception, hints: Mapping[str, str], within: str = "") -> InputError:
     """Turn a decoder's complaint into one that names the field and what to write instead."""
     problem, _, path = str(error).partition(" - at `$")
     param = (within + path.removesuffix("`")).removeprefix(".")
@@ -242,7 +242,7 @@ def _check_parts(content: Raw, param: str, needs: set[Need]) -> bool:
     try:
         parts = _CONTENT.decode(content) or ()
     except BROKEN as error:
-        raise _refusal(error, _HINTS, param) from None
+        raise refusal(error, _HINTS, param) from None
     empty = True
     for part in parts:
         if part.type in _PART_NEEDS:

@@ -89,13 +89,7 @@ class Writer:
 
     def error(self, error: TrunklineError) -> bytes:
         """Return an error: a body when nothing was written yet, else the stream's error event."""
-        said = {
-            "message": error.message,
-            "type": _type_of(error.status),
-            "code": error.code,
-            "param": error.param,
-        }
-        body = {"error": said}
+        body = error_of(error)
         return _event(body) if self._begun or self._shown else dump(body)
 
     @cached_property
@@ -147,9 +141,21 @@ _ERROR_TYPES = {
 }
 
 
-def _type_of(status: int) -> str:
+def type_of(status: int) -> str:
+    """Return the type of an error with this HTTP status."""
     usual = "server_error" if status >= 500 else "invalid_request_error"
     return _ERROR_TYPES.get(status, usual)
+
+
+def error_of(error: TrunklineError) -> dict[str, object]:
+    """Return the body that says an error."""
+    said = {
+        "message": error.message,
+        "type": type_of(error.status),
+        "code": error.code,
+        "param": error.param,
+    }
+    return {"error": said}
 
 
 def _asks_usage(chat: Chat, dialect: str) -> bool:

@@ -22,4 +22,4 @@ _ANTHROPIC = Family("request-id", b'event: ping\ndata: {"type":"ping"}\n\n')
 
 def family_of(dialect: str) -> Family:
     """Return the family whose callers speak `dialect`."""
-    return _ANTHROPIC if dialect == "anthropic" else _OPENAI
+    return _ANTHROPIC if dialect.startswith("anthropic") else _OPENAI

@@ -55,9 +55,10 @@ def test_thoughts_nobody_signed_are_left_out() -> None:
     signed = {"type": "thinking", "thinking": "", "signature": "c2ln"}
     unsigned = {"type": "thinking", "thinking": 'say "signature":""', "signature": ""}
     talk = {"type": "text", "text": '"signature":""'}
+    foreign = {"type": "thinking", "thinking": "", "signature": "gAAAAABpproofOfOpenAI"}
     messages = [
         {"role": "user", "content": "Hi"},
-        {"role": "assistant", "content": [unsigned, signed, talk]},
+        {"role": "assistant", "content": [unsigned, foreign, signed, talk]},
         {"role": "user", "content": [talk]},
         {"role": "assistant", "content": [unsigned]},
     ]
@@ -117,3 +118,21 @@ def test_headers_of_another_dialect_stay_out() -> None:
         read(BODY), dialect="another", headers={"openai-beta": "x", "anthropic-beta": "y"}
     )
     assert not {"openai-beta", "anthropic-beta"} & encode(chat, ROW).headers.keys()
+
+
+def test_vertex_has_the_model_in_the_path_and_the_version_in_the_body() -> None:
+    """Also for a request that is relayed; everything else stays as it came."""
+    row = replace(ROW, quirks=frozenset({"vertex"}), api_key=Secret("ya29.x"))
+    chat = read(b'{"model":"m","max_tokens":9,"new":1,"messages":[{"role":"user","content":"Hi"}]}')
+    made = encode(replace(chat, stream=True), row)
+    where = "publishers/anthropic/models/claude-sonnet-4-5:streamRawPredict"
+    assert made.url == f"https://api.test/v1/{where}"
+    assert made.headers["authorization"] == "Bearer ya29.x"
+    assert "x-api-key" not in made.headers
+    assert json.loads(made.body) == {
+        "anthropic_version": "vertex-2023-10-16",
+        "max_tokens": 9,
+        "new": 1,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "stream": True,
+    }

@@ -33,6 +33,19 @@ TPM = "on tokens per min (TPM): Limit {}, Used {}, Requested {}. Please try agai
 
 # Recorded or documented: each line is one provider's way of saying one thing.
 CASES: list[tuple[int, Any, type[ProviderError]]] = [
+    # local servers
+    (400, {"error": "Model is unloaded."}, UpstreamFailed),
+    (400, {"error": {"message": 'Failed to load model "a". Error: out of memory'}}, UpstreamFailed),
+    (400, {"error": "The model has crashed without additional information."}, UpstreamFailed),
+    (
+        400,
+        {
+            "error": "Trying to keep the first 9 tokens when context the overflows. However, the "
+            "model is loaded with context length of only 4 tokens, which is not enough."
+        },
+        ContextTooLong,
+    ),
+    (503, {"error": {"message": "Loading model", "type": "unavailable_error"}}, UpstreamOverloaded),
     # auth
     (401, openai("Incorrect API key provided: sk-abc", "invalid_api_key"), AuthFailed),
     (401, {"detail": "Invalid API Key"}, AuthFailed),

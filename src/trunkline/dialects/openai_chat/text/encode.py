@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
-from trunkline.dialects.openai_chat.encode import address, headers, url
+from trunkline.dialects.openai_chat.encode import address, endpoint, headers
 from trunkline.dialects.openai_chat.text.request import cap_of
 from trunkline.errors import InputError
 from trunkline.types import Chat, Deployment, Outgoing, Wire
@@ -31,7 +31,7 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
         fields["max_tokens"] = wire.max_output_tokens
     address(fields, chat, deployment)
     return Outgoing(
-        url=url(deployment.base_url, "/completions"),
+        url=endpoint(deployment, "/completions"),
         headers=headers(chat, deployment),
         body=dump(fields),
     )

@@ -1,0 +1,111 @@
+"""Keys of AWS: from the environment and the shared files, all else by botocore (extra `bedrock`).
+
+Source: https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html 2026-11-20
+Source: https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html 2026-11-20
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from configparser import ConfigParser
+from configparser import Error as FileError
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from trunkline.errors import AuthFailed
+from trunkline.observability.redact import know, scrub
+from trunkline.transport.credentials import Token
+from trunkline.transport.sigv4 import Keys, Scope, signed
+
+_SERVICE = "bedrock"
+_KEEP_S = 600.0
+"""How long keys are used before they are looked for again. botocore renews those that end ten
+minutes before, so what it gives holds as long."""
+_FILES = (
+    ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
+    ("AWS_CONFIG_FILE", "~/.aws/config"),
+)
+
+
+def fetch(place: str) -> Token:
+    """Get keys for `REGION`, or for `REGION:PROFILE`.
+
+    The order is that of AWS's own tools: the environment, unless a profile is named; then the
+    profile in the shared files; then whatever botocore knows (roles, SSO, a process, containers,
+    the machine itself). It blocks: call it in a thread.
+
+    Raises:
+        AuthFailed: there are no keys.
+    """
+    region, _, profile = place.partition(":")
+    keys = None if profile else _keys(os.environ, "AWS_ACCESS_KEY_ID", str.upper)
+    if keys is None:
+        keys = _in_files(profile or os.environ.get("AWS_PROFILE") or "default")
+    if keys is None:
+        keys = _by_botocore(profile)
+    know([keys.secret, *filter(None, [keys.session])])
+    sign = partial(signed, keys=keys, scope=Scope(region, _SERVICE))
+    return Token("", time.time() + _KEEP_S, sign)
+
+
+def _keys(fields: Mapping[str, str], first: str, spell: Any = str) -> Keys | None:
+    """Return the keys in `fields`, if both halves are there."""
+    id_, secret = fields.get(first), fields.get(spell("aws_secret_access_key"))
+    if not id_ or not secret:
+        return None
+    return Keys(id_, secret, fields.get(spell("aws_session_token")) or "")
+
+
+def _in_files(profile: str) -> Keys | None:
+    """Return the keys that stand in a shared file under this profile."""
+    for variable, usual in _FILES:
+        file = ConfigParser(interpolation=None, strict=False)
+        try:
+            path = Path(os.environ.get(variable) or usual).expanduser()
+            file.read(path, "utf-8")
+        except (FileError, OSError, RuntimeError, UnicodeDecodeError) as error:
+            raise AuthFailed(
+                f"no AWS keys: the file that {variable} names cannot be read "
+                f"({type(error).__name__})",
+                sent=False,
+            ) from None
+        for section in (profile, f"profile {profile}"):
+            if file.has_section(section):
+                keys = _keys(dict(file.items(section)), "aws_access_key_id")
+                if keys is not None:
+                    return keys
+    return None
+
+
+def _by_botocore(profile: str) -> Keys:
+    try:
+        from botocore import exceptions
+    except ImportError:
+        raise AuthFailed(
+            "no AWS keys in the environment or in the shared files; write api_key, or for roles, "
+            "SSO, containers and machines of AWS: pip install 'trunkline[bedrock]'",
+            sent=False,
+        ) from None
+    try:
+        credentials = _session(profile).get_credentials()
+        frozen = None if credentials is None else credentials.get_frozen_credentials()
+    except (exceptions.BotoCoreError, OSError, ValueError) as error:
+        raise AuthFailed(f"no keys from AWS: {scrub(str(error), 500)}", sent=False) from None
+    if frozen is None:
+        raise AuthFailed(
+            "no AWS keys anywhere; write api_key or profile, or set AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY",
+            sent=False,
+        )
+    return Keys(frozen.access_key, frozen.secret_key, frozen.token or "")
+
+
+@cache
+def _session(profile: str) -> Any:
+    """Return botocore's session, which keeps what it found and renews it in time."""
+    import botocore.session
+
+    return botocore.session.Session(profile=profile or None)
