@@ -14,6 +14,7 @@ from tests.gateways import ADMIN_KEY, running
 from trunkline import Trunkline, call_llm, errors, stream_llm
 from trunkline.catalog import ProviderRow, rows
 from trunkline.testing import (
+    Answer,
     FakeUpstream,
     Json,
     Request,
@@ -72,6 +73,18 @@ CALLED: dict[str, Any] = {
             }
         ]
     ),
+    "cohere": {
+        "id": "c1",
+        "finish_reason": "TOOL_CALL",
+        "message": {
+            "role": "assistant",
+            "tool_plan": "I will look.",
+            "tool_calls": [
+                CALL | {"function": {"name": "weather", "arguments": json.dumps(ARGUMENTS)}}
+            ],
+        },
+        "usage": {"tokens": {"input_tokens": 10, "output_tokens": 5}},
+    },
     "bedrock": converse_answer(
         output={
             "message": {
@@ -98,8 +111,31 @@ EACH = pytest.mark.parametrize("row", OVER_HTTP, ids=lambda row: row.name)
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
 
+def answer_cohere(request: Request) -> Answer:
+    """Greet as Cohere does.
+
+    Source: https://docs.cohere.com/reference/chat 2026-11-20
+    """
+    words = {"type": "text", "text": "Hello."}
+    usage = {"tokens": {"input_tokens": 10, "output_tokens": 5}}
+    ended = {"finish_reason": "COMPLETE", "usage": usage}
+    if not request.json().get("stream"):
+        return Json({"id": "c1", "message": {"role": "assistant", "content": [words]}, **ended})
+    started = {"message": {"content": words | {"text": ""}}}
+    events: list[dict[str, Any]] = [
+        {"type": "message-start", "id": "c1", "delta": {"message": {"role": "assistant"}}},
+        {"type": "content-start", "index": 0, "delta": started},
+        {"type": "content-delta", "index": 0, "delta": {"message": {"content": words}}},
+        {"type": "content-end", "index": 0},
+        {"type": "message-end", "id": "c1", "delta": ended},
+    ]
+    return Sse(events)
+
+
 def at(row: ProviderRow, up: FakeUpstream, make_line: MakeLine) -> Trunkline:
     """Return a line whose only provider is `row`, at `up`."""
+    if row.dialect == "cohere":
+        up.on(answer_cohere)
     entry = {"api_key": KEY, "base_url": up.url, "retries": 0, **SETTINGS.get(row.name, {})}
     return make_line(default_provider=row.name, providers={row.name: entry})
 

@@ -11,8 +11,11 @@ SDKS = {
     "anthropic", "boto3", "botocore", "cohere", "google", "groq", "mistralai", "ollama", "openai",
     "together",
 }  # fmt: skip
-TOKENS = {"transport/google.py: google.auth", "transport/google.py: google.oauth2"}
-"""Google's access tokens are no matter of a provider's SDK; they come with an extra."""
+TOKENS = {
+    *("transport/google.py: google.auth", "transport/google.py: google.oauth2"),
+    *("transport/aws.py: botocore", "transport/aws.py: botocore.session"),
+}
+"""Access tokens and keys are no matter of a provider's SDK; they come with an extra."""
 CLIENTS = {"aiohttp", "http.client", "httpx", "httpx2", "requests", "urllib.request", "urllib3"}
 BRIDGES = {"backends/litellm.py", "observability/litellm.py"}
 """The backend for the long tail, and what brings its logging to ours."""

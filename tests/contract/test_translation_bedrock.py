@@ -194,7 +194,7 @@ def test_recorded_requests_of_others_are_said_whole(spoken: str) -> None:
                 continue
             except InputError:
                 continue  # refused for its own sake, or not recorded
-            prompt = wire.prompt  # type: ignore[union-attr]
+            prompt = wire.prompt
             assert heard(body) == essence(prompt), record["id"]
             counts["said"] += 1
     print(f"{spoken}: {dict(counts)}")

@@ -173,7 +173,7 @@ def test_recorded_requests_of_others_are_said_whole(spoken: str) -> None:
                 body = sent(wire)
             except InputError:
                 continue  # refused for its own sake, or not recorded
-            prompt = wire.prompt  # type: ignore[union-attr]
+            prompt = wire.prompt
             found, expected = heard(body), essence(prompt)
             for turn in (*found[1], *expected[1]):
                 turn[1].sort(key=str)  # results are put in the order of their calls

@@ -303,6 +303,21 @@ CASES = {
         used(100, 10, reasoning_tokens=10),
         100 * 1_000 + 10 * 5_000,
     ),
+    "cohere: billed are fewer than read": Case(
+        "cohere",
+        {
+            "id": "c1",
+            "finish_reason": "COMPLETE",
+            "message": {"role": "assistant", "content": [{"type": "text", "text": "Hello."}]},
+            "usage": {
+                "billed_units": {"input_tokens": 10, "output_tokens": 5},
+                "tokens": {"input_tokens": 500, "output_tokens": 5},
+            },
+        },
+        price(2.5, 10),
+        used(10, 5),
+        10 * 2_500 + 5 * 10_000,
+    ),
     "ollama: counts, and costs nothing": Case(
         "ollama",
         ollama_answer(prompt_eval_count=100, eval_count=10),

@@ -1,5 +1,6 @@
 """The litellm backend and its logging bridge; run by `tests/integration/test_litellm.py`."""
 
+import json
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.serving import eventually
-from trunkline import Chat, Trunkline
+from trunkline import Chat, Trunkline, dialects
 from trunkline.errors import (
     AllProvidersUnavailable,
     AuthFailed,
@@ -56,7 +57,9 @@ def _own_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def line(up: FakeUpstream, **fields: Any) -> Trunkline:
     """Return a core whose only provider is litellm."""
-    provider = {"api_key": SECRET, "base_url": f"{up.url}/v1", "retries": 0, **fields}
+    models = ["openai/gpt-4o", "anthropic/claude-sonnet-4-20250514", "nobody/x"]
+    provider = {"api_key": SECRET, "base_url": f"{up.url}/v1", "models": models, "retries": 0}
+    provider |= fields
     return Trunkline.from_config({"llm_service": {"providers": {"litellm": provider}}})
 
 
@@ -115,6 +118,22 @@ async def test_another_wire_format(up: FakeUpstream) -> None:
     assert up.requests[0].path == "/v1/messages"
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_frames_are_of_openais_dialect(up: FakeUpstream, stream: bool) -> None:
+    """A gateway can pass them on as they are: chunks up to `[DONE]`, or one body."""
+    core = line(up)
+    async with core, await core(chat(stream=stream)) as reply:
+        raw = b"".join([frame.raw async for frame in reply])
+    if not stream:
+        assert json.loads(raw)["choices"][0]["message"]["content"] == "Hello."
+        return
+    *chunks, done, rest = raw.decode().split("\n\n")
+    assert (done, rest) == ("data: [DONE]", "")
+    told = [json.loads(chunk.removeprefix("data: ")) for chunk in chunks]
+    assert all("finish_reason" in choice for chunk in told for choice in chunk["choices"])
+    assert "usage" in told[-1]
+
+
 async def test_streamed_tool_calls(up: FakeUpstream) -> None:
     """Fragments come together."""
     pieces: list[dict[str, Any]] = [
@@ -164,6 +183,30 @@ async def test_failures_are_ours(up: FakeUpstream, answer: Any, kind: type[Trunk
     assert len(up.requests) == 1  # nothing was retried behind our back
     if kind is UpstreamRateLimited:
         assert ours.retry_after_s == 7
+
+
+@pytest.mark.parametrize("model", ["huggingface/gpt2", "openai/http://h/x", "gpt-4o"])
+async def test_a_caller_cannot_send_the_key_elsewhere(up: FakeUpstream, model: str) -> None:
+    """To another vendor than those of the listed models, or to an address."""
+    core = line(up)
+    async with core:
+        with pytest.raises(TrunklineError, match=r"credentials are not for|no model"):
+            await core(chat(model=f"litellm/{model}"))
+    assert up.requests == []
+
+
+async def test_only_options_of_a_chat_are_passed(up: FakeUpstream) -> None:
+    """litellm takes addresses, keys and more by name: what a caller says of them is dropped."""
+    theirs = {"api_base": "http://127.0.0.1:9", "api_key": "x", "mock_response": "fake", "seed": 3}
+    body = {"model": "litellm/openai/gpt-4o", "messages": [{"role": "user", "content": "Hi"}]}
+    call = dialects.load("openai_chat").read(json.dumps(body | theirs).encode())
+    reply = await read(line(up), call)
+    assert (await reply.message()).text == "Hello."
+    assert up.requests[0].headers["authorization"] == f"Bearer {SECRET}"
+    assert up.requests[0].json()["seed"] == 3
+    assert reply.call is not None
+    assert reply.call.trail is not None
+    assert reply.call.trail.dropped == ("api_base", "api_key", "mock_response")
 
 
 async def test_a_provider_that_litellm_does_not_know(up: FakeUpstream) -> None:
@@ -266,8 +309,8 @@ async def test_direct_calls_are_logged_until_they_have_moved(
     assert not any(SECRET in str(vars(r)) or "private" in str(vars(r)) for r in caplog.records)
 
 
-async def test_what_was_left_out_is_asked_nothing_of(up: FakeUpstream) -> None:
-    """Parameters a model does not take are dropped by litellm, never an error."""
+async def test_parameters_that_a_model_does_not_take_are_dropped(up: FakeUpstream) -> None:
+    """litellm knows which; they are no error."""
     up.script(Json(chat_answer()))
     await read(line(up), chat(model="litellm/openai/o3", temperature=0.3, presence_penalty=0.5))
     assert "presence_penalty" not in up.requests[0].json()

@@ -273,6 +273,15 @@ async def test_a_model_that_is_not_here() -> None:
     assert type(error) is UpstreamNotFound
     assert "`hf download nobody/nothing`" in str(error)
     assert not error.sent
+    assert "nobody/nothing" not in {name for name, _ in models._models}
+
+
+async def test_only_listed_models_are_loaded(plain: str, tooled: str) -> None:
+    """Where there is a list, callers cannot have others read into memory."""
+    assert (await read(chat(plain), models=[plain])).outcome == "complete"
+    error = await refused(chat(tooled), models=[plain])
+    assert type(error) is UpstreamNotFound
+    assert "not one of the models listed" in str(error)
 
 
 async def test_a_model_without_a_template(tmp_path: Path) -> None:

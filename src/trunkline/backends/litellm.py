@@ -40,6 +40,17 @@ from trunkline.observability.redact import scrub
 from trunkline.reply import Reply
 from trunkline.types import Chat, Deployment, Frame, Limits, Mark, Memo
 
+_TAKEN = frozenset(
+    {
+        *("messages", "model", "stream", "stream_options", "n", "max_tokens", "stop", "seed"),
+        *("max_completion_tokens", "temperature", "top_p", "top_k", "user", "tools", "tool_choice"),
+        *("presence_penalty", "frequency_penalty", "logit_bias", "logprobs", "top_logprobs"),
+        *("parallel_tool_calls", "response_format", "reasoning_effort", "thinking", "verbosity"),
+        *("modalities", "audio", "prediction", "service_tier", "web_search_options"),
+        *("functions", "function_call", "prompt_cache_key", "safety_identifier"),
+    }
+)
+"""What a caller may say. litellm takes addresses, keys, callbacks and more as arguments, too."""
 _CODES = (
     ("ContextWindowExceededError", "context_length_exceeded"),
     ("ContentPolicyViolationError", "content_filter"),
@@ -49,13 +60,20 @@ _FINISHED = ("received_finish_reason", "intermittent_finish_reason")
 """Where litellm's stream keeps what the provider said of its end."""
 
 
-def make(_: str, clock: Clock) -> LiteLLM:
-    """Return the backend; there is only one."""
-    return LiteLLM()
+def make(vendors: str, clock: Clock) -> LiteLLM:
+    """Return the backend for these vendors (litellm's prefixes, with commas); "" = for any."""
+    return LiteLLM(frozenset(vendors.split(",")) if vendors else None)
 
 
 class LiteLLM:
-    """Answers chats through `litellm.acompletion`."""
+    """Answers chats through `litellm.acompletion`.
+
+    Args:
+        vendors: who may be asked with the deployment's key; None = anybody, there is no key.
+    """
+
+    def __init__(self, vendors: frozenset[str] | None) -> None:
+        self._vendors = vendors
 
     async def send(self, call: Chat) -> Reply:
         """Answer `call`.
@@ -68,16 +86,28 @@ class LiteLLM:
         assert deployment is not None
         await asyncio.to_thread(_library)  # the import takes seconds; other calls go on
         outgoing = dialects.load(deployment.dialect).encode(call, deployment)
+        self._check(deployment.model)
         fields = json.decode(outgoing.body)
-        arguments = fields | _connection(deployment)
+        taken = {name: fields[name] for name in _TAKEN & fields.keys()}
+        arguments = taken | _connection(deployment)
         if call.trail is not None:
-            lost = ("metadata",) if "metadata" in fields else ()  # litellm keeps it for its logs
-            call.trail.dropped = (*outgoing.dropped, *lost)
+            call.trail.dropped = (*outgoing.dropped, *sorted(fields.keys() - _TAKEN))
         try:
             return await begin(_frames(arguments, deployment), deployment)
         except ProviderError as error:
             error.deployment = deployment.name
             raise
+
+    def _check(self, model: str) -> None:
+        """Refuse a model by which a caller would send the key, or a request, somewhere else."""
+        vendor = model.partition("/")[0]
+        if "://" in model:  # some of litellm's vendors would post to that address
+            raise UpstreamNotFound("an address is no model", sent=False)
+        if self._vendors is not None and vendor not in self._vendors:
+            known = ", ".join(sorted(self._vendors))
+            raise UpstreamNotFound(
+                f"the configured credentials are not for {vendor!r}, but for {known}", sent=False
+            )
 
 
 @cache
@@ -178,6 +208,10 @@ def _encoded(said: Any) -> bytes:
     fields = said.model_dump(exclude_none=True, warnings=False)
     if isinstance(usage := fields.get("usage"), dict):
         usage.pop("cost", None)
+    for choice in fields.get("choices", ()):  # what OpenAI's clients expect, if only as null
+        choice.setdefault("finish_reason", None)
+        if "message" in choice:
+            choice["message"].setdefault("content", None)
     return json.encode(fields)
 
 

@@ -122,9 +122,16 @@ class Draft(Struct, kw_only=True):
                 raise self.fields[name].fault(fault)
 
     def _backend(self) -> str:
+        listed = models.read(self.fields.get("models")).names or self.models
         if self.row.name == "transformers":
-            return transformers.backend(self.fields)
-        return self.row.backend
+            return transformers.backend(self.fields, listed)
+        if self.row.backend != "litellm" or not (ours := _WIRE_KEYS & self.fields.keys()):
+            return self.row.backend
+        if not listed:
+            fault = "list the models as well, or it would go to whatever vendor a caller names"
+            raise self.node.refusal(f"with {min(ours)}, {fault}")
+        vendors = sorted({model.partition("/")[0] for model in listed})
+        return f"litellm:{','.join(vendors)}"
 
     def _api(self) -> Api | None:
         node = self.fields.get("api")

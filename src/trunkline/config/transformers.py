@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from trunkline.config.node import Node
 
@@ -12,8 +12,8 @@ _DEVICE = re.compile(r"[a-z]+(:\d+)?")
 _DTYPE = re.compile(r"[a-z]+\d*")
 
 
-def backend(fields: Mapping[str, Node]) -> str:
-    """Return the name of the backend with what these keys say.
+def backend(fields: Mapping[str, Node], names: Collection[str]) -> str:
+    """Return the name of the backend with what these keys say, and the models it may load.
 
     Raises:
         ConfigError: a word that torch could not have.
@@ -21,7 +21,8 @@ def backend(fields: Mapping[str, Node]) -> str:
     device = _word(fields.get("device"), _DEVICE, "auto, cpu, cuda, cuda:1 or mps")
     dtype = _word(fields.get("dtype"), _DTYPE, "auto, float32, float16 or bfloat16")
     download = "download" in fields and fields["download"].flag()
-    return f"transformers:{device},{dtype},{'download' if download else 'local'}"
+    place = f"transformers:{device},{dtype},{'download' if download else 'local'}"
+    return "\n".join((place, *names))
 
 
 def _word(node: Node | None, shape: re.Pattern[str], example: str) -> str:

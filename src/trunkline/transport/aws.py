@@ -15,7 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from trunkline.errors import AuthFailed
+from trunkline.errors import AuthFailed, ConnectFailed
 from trunkline.observability.redact import know, scrub
 from trunkline.transport.credentials import Token
 from trunkline.transport.sigv4 import Keys, Scope, signed
@@ -24,10 +24,13 @@ _SERVICE = "bedrock"
 _KEEP_S = 600.0
 """How long keys are used before they are looked for again. botocore renews those that end ten
 minutes before, so what it gives holds as long."""
+_IN_ENVIRONMENT = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_IN_FILES = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 _FILES = (
-    ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
     ("AWS_CONFIG_FILE", "~/.aws/config"),
+    ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
 )
+"""The later counts for more."""
 
 
 def fetch(place: str) -> Token:
@@ -38,10 +41,11 @@ def fetch(place: str) -> Token:
     the machine itself). It blocks: call it in a thread.
 
     Raises:
-        AuthFailed: there are no keys.
+        AuthFailed: there are no keys, or whoever gives them refused.
+        ConnectFailed: whoever gives them could not be reached.
     """
     region, _, profile = place.partition(":")
-    keys = None if profile else _keys(os.environ, "AWS_ACCESS_KEY_ID", str.upper)
+    keys = None if profile else _keys(os.environ, _IN_ENVIRONMENT)
     if keys is None:
         keys = _in_files(profile or os.environ.get("AWS_PROFILE") or "default")
     if keys is None:
@@ -51,33 +55,29 @@ def fetch(place: str) -> Token:
     return Token("", time.time() + _KEEP_S, sign)
 
 
-def _keys(fields: Mapping[str, str], first: str, spell: Any = str) -> Keys | None:
+def _keys(fields: Mapping[str, str], names: tuple[str, ...]) -> Keys | None:
     """Return the keys in `fields`, if both halves are there."""
-    id_, secret = fields.get(first), fields.get(spell("aws_secret_access_key"))
-    if not id_ or not secret:
-        return None
-    return Keys(id_, secret, fields.get(spell("aws_session_token")) or "")
+    id_, secret, session = (fields.get(name) or "" for name in names)
+    return Keys(id_, secret, session) if id_ and secret else None
 
 
 def _in_files(profile: str) -> Keys | None:
-    """Return the keys that stand in a shared file under this profile."""
+    """Return the keys that stand in the shared files under this profile, unless it is a role."""
+    said: dict[str, str] = {}
     for variable, usual in _FILES:
         file = ConfigParser(interpolation=None, strict=False)
         try:
-            path = Path(os.environ.get(variable) or usual).expanduser()
-            file.read(path, "utf-8")
+            file.read(Path(os.environ.get(variable) or usual).expanduser(), "utf-8")
         except (FileError, OSError, RuntimeError, UnicodeDecodeError) as error:
             raise AuthFailed(
                 f"no AWS keys: the file that {variable} names cannot be read "
                 f"({type(error).__name__})",
                 sent=False,
             ) from None
-        for section in (profile, f"profile {profile}"):
+        for section in (f"profile {profile}", profile):
             if file.has_section(section):
-                keys = _keys(dict(file.items(section)), "aws_access_key_id")
-                if keys is not None:
-                    return keys
-    return None
+                said |= file.items(section)
+    return None if "role_arn" in said else _keys(said, _IN_FILES)
 
 
 def _by_botocore(profile: str) -> Keys:
@@ -92,7 +92,9 @@ def _by_botocore(profile: str) -> Keys:
     try:
         credentials = _session(profile).get_credentials()
         frozen = None if credentials is None else credentials.get_frozen_credentials()
-    except (exceptions.BotoCoreError, OSError, ValueError) as error:
+    except (exceptions.HTTPClientError, exceptions.ConnectionError) as error:
+        raise ConnectFailed(f"no keys from AWS: {scrub(str(error), 500)}", sent=False) from None
+    except (exceptions.BotoCoreError, exceptions.ClientError, OSError, ValueError) as error:
         raise AuthFailed(f"no keys from AWS: {scrub(str(error), 500)}", sent=False) from None
     if frozen is None:
         raise AuthFailed(

@@ -319,7 +319,8 @@ STANDARD_ONLY, RAISED = (PRICE,), (PRICE, DEAR)
 def tiered(dialect: str = "openai_chat", **options: Any) -> Chat:
     """Make a call with options, as it comes off a wire."""
     asked = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5, **options}
-    return load(dialect).read(json.dumps(asked).encode())
+    chat: Chat = load(dialect).read(json.dumps(asked).encode())
+    return chat
 
 
 def dearest(prices: tuple[Price, ...], input_tokens: int) -> int:

@@ -201,7 +201,7 @@ def test_only_who_sells_models_has_a_usual_one() -> None:
     Perplexity's chat completions have ended; on Azure and Databricks models have one's own names;
     Moonshot has no cheap one.
     """
-    without = {"openai_compatible", "perplexity", "azure_openai", "databricks"}
+    without = {"openai_compatible", "perplexity", "azure_openai", "bedrock", "databricks"}
     without |= {"sambanova", "nvidia", "vercel", "huggingface", "github", "moonshot", "litellm"}
     assert {row.name for row in rows().values() if not row.usual_model} == without | {
         row.name for row in rows().values() if row.local

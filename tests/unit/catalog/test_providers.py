@@ -9,7 +9,8 @@ from trunkline.dialects.openai_chat import QUIRKS
 PROMISED = {
     "openai", "anthropic", "gemini", "openai_compatible", "ollama", "lmstudio", "localai", "vllm",
     "llamacpp", "demo", "groq", "mistral", "deepseek", "xai", "openrouter", "together",
-    "fireworks", "cerebras", "perplexity", "vertex", "litellm", "transformers", "azure_openai", "moonshot", "zai",
+    "fireworks", "cerebras", "perplexity", "vertex", "litellm", "transformers",
+    "azure_openai", "bedrock", "moonshot", "zai",
     "cohere", "sambanova", "nvidia", "vercel", "huggingface", "github", "databricks",
 }  # fmt: skip
 

@@ -162,7 +162,7 @@ def test_wildcards_open_a_provider() -> None:
         ({"model_name": "g"}, "model_list[0]: found a mapping; write both model_name and litellm_"),
         (entry("g", "gpt-4o"), "litellm_params.model: found 'gpt-4o'; write the provider first"),
         (entry("g", "opnai/gpt-4o"), "no provider type has that name; did you mean 'openai'"),
-        (entry("g", "bedrock/claude"), "this provider type is not available in this version"),
+        (entry("g", "bedrock/m"), "litellm_params: nothing says which region answers; write"),
         (entry("g", "ollama/m", rpm=5), "litellm_params.rpm: 'rpm' is not available in this vers"),
         (entry("g", "ollama/m", api_baze="x"), "api_baze: unknown key; did you mean 'api_base'"),
         (entry("g", "ollama/m", api_base="x"), "litellm_params.api_base: found 'x'; write an addr"),

@@ -65,6 +65,14 @@ def test_what_is_no_address_is_refused(url: str) -> None:
     assert "http://localhost:8000/v1" in message
 
 
+def test_a_key_for_litellm_is_for_the_vendors_of_its_models() -> None:
+    """Callers name litellm's vendors: without models, a key might go to any of them."""
+    listed = {"api_key": "k" * 8, "models": ["replicate/meta/llama-4", "replicate/x"]}
+    assert one(listed, "litellm").template.backend == "litellm:replicate"
+    assert one({}, "litellm").template.backend == "litellm"
+    assert "with api_key, list the models as well" in refusal({"api_key": "k" * 8}, "litellm")
+
+
 def test_other_names_need_a_type() -> None:
     """The type defaults to the provider's own name, and may be any row of the catalog."""
     entry = {"type": "openai_compatible", "base_url": "http://localhost:8000/v1", "models": ["l"]}
@@ -239,7 +247,7 @@ def test_bad_prices_are_refused(price: Any, message: str) -> None:
         ({"timeout": float("inf")}, "timeout: found inf; write"),
         ({"idle_timeout": [1]}, "idle_timeout: found a list; write"),
         ({"timeot": 1}, "timeot: unknown key; did you mean 'timeout'"),
-        ({"region": "x"}, "region: 'region' is not available in this version; remove it"),
+        ({"region": "x"}, "region: found 'x'; remove it: only a provider of type bedrock"),
         ({"retries": 1.5}, "retries: found 1.5; write a whole number, 0 or more"),
         ({"max_parallel": 0}, "max_parallel: found 0; write a whole number, 1 or more"),
         ({"rate_limits": {"rpm": 1}}, "rate_limits.rpm: unknown key"),

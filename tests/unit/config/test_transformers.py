@@ -20,6 +20,7 @@ def test_place() -> None:
     assert backend() == "transformers:auto,auto,local"
     said = backend(device="cuda:1", dtype="bfloat16", download=True)
     assert said == "transformers:cuda:1,bfloat16,download"
+    assert backend(models=["a/b", "c"]) == "transformers:auto,auto,local\na/b\nc"
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.transport.test_credentials import key
-from trunkline.errors import AuthFailed
+from trunkline.errors import AuthFailed, ConnectFailed
 from trunkline.observability.redact import scrub
-from trunkline.testing import ManualClock
+from trunkline.testing import FakeUpstream, ManualClock, Status
 from trunkline.transport import aws
 from trunkline.transport.credentials import Credentials, Token
 from trunkline.types import Deployment, Outgoing
@@ -82,6 +82,37 @@ def test_botocore_knows_the_other_ways(home: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(AuthFailed, match=r"trunkline\[bedrock\]") as caught:
         aws.fetch("us-east-1:role")
     assert not caught.value.sent
+
+
+ROLE = """
+[profile role]
+role_arn = arn:aws:iam::123456789012:role/r
+source_profile = default
+region = us-east-1
+"""
+ASSUMED = """<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
+<Credentials><AccessKeyId>AKROLE</AccessKeyId><SecretAccessKey>sss</SecretAccessKey>
+<SessionToken>rrr</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>
+</AssumeRoleResult></AssumeRoleResponse>"""
+DENIED = """<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error>
+</ErrorResponse>"""
+
+
+def test_roles_are_assumed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By botocore, with the keys of another profile; a refusal and a lost connection differ."""
+    (home / "CONFIG").write_text(ROLE)
+    (home / "SHARED_CREDENTIALS").write_text(SHARED + SHARED.replace("default", "role"))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    xml = {"content-type": "text/xml"}
+    with FakeUpstream.in_thread() as up:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_STS", up.url)
+        up.script(Status(403, DENIED, xml).closing(), Status(200, ASSUMED, xml).closing())
+        with pytest.raises(AuthFailed, match="not you"):
+            aws.fetch("us-east-1:role")
+        assert signer("us-east-1:role") == ("AKROLE", "rrr")
+    aws._session.cache_clear()
+    with pytest.raises(ConnectFailed, match="connect"):
+        aws.fetch("us-east-1:role")
 
 
 @pytest.mark.parametrize(

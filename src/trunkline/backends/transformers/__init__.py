@@ -18,9 +18,15 @@ from collections.abc import AsyncGenerator, Sequence
 from trunkline.backends import begin
 from trunkline.backends.transformers.asking import Asked, asked
 from trunkline.backends.transformers.generating import Told, generate
-from trunkline.backends.transformers.models import Model, Place, known
+from trunkline.backends.transformers.models import Model, Place, submit
 from trunkline.clock import Clock
-from trunkline.errors import CapabilityMissing, ProviderError, TrunklineError, UpstreamFailed
+from trunkline.errors import (
+    CapabilityMissing,
+    ProviderError,
+    TrunklineError,
+    UpstreamFailed,
+    UpstreamNotFound,
+)
 from trunkline.observability.redact import scrub
 from trunkline.reply import Reply
 from trunkline.types import (
@@ -36,19 +42,23 @@ from trunkline.types import (
 )
 
 
-def make(place: str, clock: Clock) -> Transformers:
-    """Return the backend for `DEVICE,DTYPE,WHERE`; what is left out is `auto`, `auto`, `local`."""
+def make(said: str, clock: Clock) -> Transformers:
+    """Return the backend for `DEVICE,DTYPE,WHERE`, and the models it has, each on a further line.
+
+    What is left out is `auto`, `auto`, `local`, and any model.
+    """
+    place, *names = said.split("\n")
     device, dtype, where = [*place.split(","), "", "", ""][:3]
-    return Transformers(
-        Place(device=device or "auto", dtype=dtype or "auto", download=where == "download"), clock
-    )
+    there = Place(device=device or "auto", dtype=dtype or "auto", download=where == "download")
+    return Transformers(there, frozenset(names), clock)
 
 
 class Transformers:
     """Answers chats with models of one place."""
 
-    def __init__(self, place: Place, clock: Clock) -> None:
+    def __init__(self, place: Place, names: frozenset[str], clock: Clock) -> None:
         self._place = place
+        self._names = names
         self._clock = clock
 
     async def send(self, call: Chat) -> Reply:
@@ -68,19 +78,20 @@ class Transformers:
             raise CapabilityMissing(
                 f"{deployment.name} cannot answer by a JSON schema", param="response_format"
             )
+        if self._names and deployment.model not in self._names:  # it would be read into memory
+            raise UpstreamNotFound(f"{deployment.name} is not one of the models listed", sent=False)
         wanted = asked(call, deployment, call_ids=f"call_{self._clock.now_ns():x}")
         if call.trail is not None:
             call.trail.dropped = wanted.dropped
-        model = known(deployment.model, self._place)
         try:
-            return await begin(_frames(model, wanted, deployment), deployment)
+            return await begin(_frames(wanted, deployment, self._place), deployment)
         except ProviderError as error:
             error.deployment = deployment.name
             raise
 
 
 async def _frames(
-    model: Model, wanted: Asked, deployment: Deployment
+    wanted: Asked, deployment: Deployment, place: Place
 ) -> AsyncGenerator[Frame, None]:
     loop = asyncio.get_running_loop()
     said: asyncio.Queue[Sequence[Event] | None] = asyncio.Queue()
@@ -92,7 +103,16 @@ async def _frames(
         except RuntimeError:  # the loop is closed: nobody listens
             leaving.set()
 
-    work = model.worker.submit(_work, model, wanted, tell, leaving)
+    def answer(model: Model) -> Told:
+        try:
+            return generate(model.load(), wanted, tell, leaving)
+        except TrunklineError:
+            raise
+        except Exception as error:
+            told = scrub(f"{model.name}: {type(error).__name__}: {error}")
+            raise UpstreamFailed(told) from error
+
+    work = submit(deployment.model, place, answer)
     done = asyncio.wrap_future(work)
     done.add_done_callback(lambda _: said.put_nowait(None))
     started = Started(model=deployment.model)
@@ -107,15 +127,6 @@ async def _frames(
             await asyncio.wait([done])
             if not done.cancelled():
                 done.exception()
-
-
-def _work(model: Model, wanted: Asked, tell: object, leaving: threading.Event) -> Told:
-    try:
-        return generate(model.load(), wanted, tell, leaving)  # type: ignore[arg-type]
-    except TrunklineError:
-        raise
-    except Exception as error:
-        raise UpstreamFailed(scrub(f"{model.name}: {type(error).__name__}: {error}")) from error
 
 
 def _end(started: Started, told: Told) -> Frame:

@@ -99,7 +99,7 @@ def generate(
             **inputs,
             **wanted.sampling,
             max_new_tokens=most_tokens,
-            pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
+            pad_token_id=tokenizer.eos_token_id,  # one answer at a time: nothing is padded
             streamer=_Listener(tokenizer, speech, tell),
             stopping_criteria=library.StoppingCriteriaList([stops]),
         )

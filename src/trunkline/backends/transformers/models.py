@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from trunkline.errors import ConfigError, ProviderError, UpstreamNotFound
 from trunkline.observability.redact import scrub
+
+T = TypeVar("T")
 
 
 class Place(Struct, frozen=True, kw_only=True):
@@ -42,16 +45,15 @@ class Model:
 
     def __init__(self, name: str, place: Place) -> None:
         self.name = name
-        self._place = place
+        self.place = place
+        self.worker = ThreadPoolExecutor(1, thread_name_prefix=f"trunkline-{name}")
+        """The thread in which it is loaded and answers, one call after the other."""
         self._loaded: Loaded | None = None
 
-    @cached_property
-    def worker(self) -> ThreadPoolExecutor:
-        """The thread in which it is loaded and answers, one call after the other."""
-        return ThreadPoolExecutor(1, thread_name_prefix=f"trunkline-{self.name}")
-
     def load(self) -> Loaded:
-        """Return it, loading it with the first call; called by the worker. A failure is not kept.
+        """Return it, loading it with the first call; called by the worker.
+
+        One that cannot be loaded is forgotten: callers choose the names.
 
         Raises:
             ConfigError: the packages are not installed.
@@ -59,12 +61,16 @@ class Model:
             ProviderError: it cannot be loaded, or has no chat template.
         """
         if self._loaded is None:
-            self._loaded = self._load()
+            try:
+                self._loaded = self._load()
+            except BaseException:
+                _forget(self)
+                raise
         return self._loaded
 
     def _load(self) -> Loaded:
         torch, library = packages()
-        place = self._place
+        place = self.place
         device = _best(torch) if place.device == "auto" else place.device
         dtype = place.dtype if place.dtype == "auto" else getattr(torch, place.dtype, None)
         if dtype is None:
@@ -126,7 +132,20 @@ _models: dict[tuple[str, Place], Model] = {}
 _finding = threading.Lock()
 
 
-def known(name: str, place: Place) -> Model:
-    """Return the model `name` of `place`, the same for everybody; it need not be loaded yet."""
+def submit(name: str, place: Place, work: Callable[[Model], T]) -> Future[T]:
+    """Do `work` with the model `name` of `place`, after what it was given before."""
     with _finding:
-        return _models.setdefault((name, place), Model(name, place))
+        if (name, place) not in _models:
+            _models[name, place] = Model(name, place)
+        model = _models[name, place]
+        return model.worker.submit(work, model)
+
+
+def _forget(model: Model) -> None:
+    with _finding:
+        if _models.get((model.name, model.place)) is model:
+            del _models[model.name, model.place]
+        model.worker.shutdown(wait=False)  # those who wait in it are still answered
+
+
+os.register_at_fork(after_in_child=_models.clear)  # threads do not come along

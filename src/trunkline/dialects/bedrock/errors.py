@@ -55,7 +55,7 @@ _AUTH = frozenset(
 )
 _LATE = re.compile(r"signature expired|signature not yet current")
 _LATE_TYPES = frozenset({"requestexpired", "requestinthefuture", "requesttimetooskewed"})
-_MONEY = re.compile(r"per ?day|payment instrument|billing|subscription")
+_MONEY = re.compile(r"per ?day|payment.instrument|billing|subscription")
 _CONTEXT = re.compile(
     r"input tokens exceeded|(input|prompt) is too long|too many (input )?tokens"
     r"|exceeds? .{0,40}(context|maximum .{0,20}tokens)|maximum context length"
@@ -172,9 +172,10 @@ _RULES: tuple[tuple[type[ProviderError], Callable[[_Told], bool]], ...] = (
         ),
     ),
     (AuthFailed, lambda told: told.kind in _AUTH or told.status in {401, 407}),
-    (ContextTooLong, lambda told: told.status == 413 or bool(_CONTEXT.search(told.words))),
     (UpstreamOverloaded, lambda told: told.kind == "modelnotready" or told.status in {503, 529}),
     (UpstreamRateLimited, lambda told: told.status == 429),
+    # After the rate, which is counted in tokens too.
+    (ContextTooLong, lambda told: told.status == 413 or bool(_CONTEXT.search(told.words))),
     (UpstreamNotFound, _is_missing),
     (ContentBlocked, lambda told: told.status == 400 and bool(_POLICY.search(told.words))),
     # No words named it: what is forbidden to our key is our account's affair.

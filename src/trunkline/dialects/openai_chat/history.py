@@ -49,7 +49,7 @@ def with_short_ids(messages: Messages) -> Messages:
 
 
 def _shortened(raw: Raw) -> Raw:
-    if bytes(raw) == _NULL or _SHORT.fullmatch(id_ := _TEXT.decode(raw)):
+    if not bytes(raw).startswith(b'"') or _SHORT.fullmatch(id_ := _TEXT.decode(raw)):
         return raw
     digest = hashlib.sha256(id_.encode()).digest()
     return Raw(dump(base64.b32encode(digest)[:9].decode()))

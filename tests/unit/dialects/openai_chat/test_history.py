@@ -55,10 +55,12 @@ def test_an_assistant_speaks_between_a_tool_and_a_user(typed: bool) -> None:
 
 
 def test_nulls_of_sdks_stay() -> None:
-    """A message that is dumped with every field has null for what it has not."""
+    """A message that is dumped with every field has null for what it has not, and odd ids stay."""
     talk = [TALK[0], {"role": "assistant", "content": "A", "tool_calls": None}, TALK[4]]
     assert sent(talk, "short_tool_ids") == talk
     assert sent(talk, "replies_to_tools") == talk
+    odd = [{"role": "assistant", "content": None, "tool_calls": [CALL | {"id": 5}]}]
+    assert sent(odd, "short_tool_ids") == odd
 
 
 def test_a_talk_without_tools_keeps_its_bytes() -> None:

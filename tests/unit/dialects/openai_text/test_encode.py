@@ -27,7 +27,8 @@ ROW = Deployment(
 
 def ask(**fields: Any) -> Chat:
     """Read a request with `fields`."""
-    return text.read(json.dumps({"model": "a", "prompt": "Hi"} | fields).encode())
+    chat: Chat = text.read(json.dumps({"model": "a", "prompt": "Hi"} | fields).encode())
+    return chat
 
 
 def test_only_the_model_changes() -> None:

@@ -14,7 +14,8 @@ text = load("openai_text")
 
 def ask(**fields: Any) -> Chat:
     """Read a request with `fields`."""
-    return text.read(json.dumps({"model": "m", "prompt": "Hi"} | fields).encode())
+    chat: Chat = text.read(json.dumps({"model": "m", "prompt": "Hi"} | fields).encode())
+    return chat
 
 
 def wire(**fields: Any) -> Wire:
