@@ -16,7 +16,7 @@ SERVICE_TIERS = ("batch", "fast", "flex", "priority", "scale", "ultrafast")
 _FREE = Price(input_nusd=0, output_nusd=0, web_search_nusd=0, snapshot="local")
 FREE = replace(_FREE, service_tiers=tuple((name, _FREE) for name in SERVICE_TIERS))
 
-Strategy = Literal["priority", "latency"]
+Strategy = Literal["priority", "latency", "weighted", "least_busy", "cost", "sticky"]
 Period = Literal["day", "week", "month", "total"]
 Mode = Literal["strict", "hard", "soft"]
 UnknownPrice = Literal["refuse", "flag", "allow"]
@@ -83,6 +83,15 @@ class Provider(Struct, frozen=True, kw_only=True):
         return lookup(self.type, model, at_ns)
 
 
+class Hedge(Struct, frozen=True, kw_only=True):
+    """When a second deployment is asked as well because the first is late."""
+
+    after: float | None = None
+    """Seconds without a first token; None = as long as 95 of 100 calls of the group take."""
+    max_share: float = 0.05
+    """Of all calls of the group, in (0, 1], at most so many get a second attempt."""
+
+
 class Group(Struct, frozen=True, kw_only=True):
     """A name for several deployments, and where to go when all of them fail."""
 
@@ -94,6 +103,17 @@ class Group(Struct, frozen=True, kw_only=True):
     retries: int = 2
     """Further tries at the same deployment."""
     strategy: Strategy = "priority"
+    tiers: tuple[int, ...] = ()
+    """The `priority` of each deployment; a higher tier is only asked when the lower ones cannot."""
+    context_window_fallbacks: tuple[str, ...] = ()
+    """Groups to ask instead when the prompt is too long for a deployment."""
+    rate_limit_fallbacks: tuple[str, ...] = ()
+    """Groups to ask instead when a deployment has no room now."""
+    content_policy_fallbacks: tuple[str, ...] = ()
+    """Groups to ask when a provider refuses what was asked; empty = its refusal is the answer."""
+    midstream: Literal["error", "continue"] = "error"
+    """What to do when an answer breaks off after its first token was shown."""
+    hedge: Hedge | None = None
 
 
 class BudgetRule(Struct, frozen=True, kw_only=True):
