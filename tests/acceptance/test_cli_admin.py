@@ -130,9 +130,11 @@ def test_options_are_the_fields_of_bodies(out: Callable[..., Any]) -> None:
     assert (made["allowance_nusd"], made["allowance_period"]) == (500_000_000, "week")
     lists = ["--models", "fast, gpt-4o", "--may-act-for", "*", "--required-tags", "app"]
     more = ["--tier", "gold", "--role", "viewer", "--expires", "2099-01-01T00:00:00Z"]
+    more += ["--rate-limits", "60,40000"]
     key = out("keys", "create", "--name", "k", "--user", "alice", *lists, *more)
     assert (key["models"], key["may_act_for"]) == (["fast", "gpt-4o"], ["*"])
     assert (key["required_tags"], key["tier"], key["role"]) == (["app"], "gold", "viewer")
+    assert key["rate_limits"] == {"requests_per_minute": 60, "tokens_per_minute": 40000}
     assert key["expires_at"].startswith("2099-01-01T00:00:00")
     assert (key["user_id"], key["team_id"], key["tenant_id"]) == ("alice", "blue", "acme")
     assert out("keys", "change", key["id"], "--models", "", "--expires", "")["models"] == []

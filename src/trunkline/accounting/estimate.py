@@ -23,7 +23,6 @@ from trunkline.types import (
     Price,
     Prompt,
     Quote,
-    Wire,
 )
 from trunkline.types.answer import served_tier
 
@@ -89,9 +88,15 @@ def _tiers(call: Chat, deployment: Deployment, price: Price) -> tuple[bool, str,
     return True, likely, possible
 
 
-def _most_prompt_tokens(body: Prompt | Wire) -> int:
+def _size_bytes(call: Chat) -> int:
+    """Return the size of what is sent; 8 bytes are the most that a character has in JSON."""
+    return call.body.size_bytes + 8 * len(call.partial)
+
+
+def _most_prompt_tokens(call: Chat) -> int:
     """A token is at least one byte of the encoded request."""
-    return body.size_bytes + (_ADDED_FOR_TOOLS if body.needs & _EXPLAINED else _ADDED_TOKENS)
+    body = call.body
+    return _size_bytes(call) + (_ADDED_FOR_TOOLS if body.needs & _EXPLAINED else _ADDED_TOKENS)
 
 
 def _thoughts_tokens(call: Chat) -> int | None:
@@ -151,7 +156,7 @@ class Estimates:
         provable = self.proving and priced and body.bounded and not body.needs & _MEDIA
         if provable and cap is not None:
             bound = self._bound(deployment, price, possible)
-            proven = bound.nusd(_most_prompt_tokens(body), cap * body.choices)
+            proven = bound.nusd(_most_prompt_tokens(call), cap * body.choices)
         return Quote(estimate, proven, priced)
 
     def cap(
@@ -172,7 +177,7 @@ class Estimates:
             return None
         _, likely, possible = _tiers(call, deployment, price)
         bound = self._bound(deployment, price, possible if proven else likely)
-        input_tokens = _most_prompt_tokens(body) if proven else self.prompt_tokens(call)
+        input_tokens = _most_prompt_tokens(call) if proven else self.prompt_tokens(call)
         most = (body.max_output_tokens or 0) * body.choices
         if not proven:
             most = self.output_tokens(call, deployment.name)
@@ -194,7 +199,7 @@ class Estimates:
         Raises:
             InputError: the request holds media and cannot be read.
         """
-        text_bytes, media_tokens = call.body.size_bytes, 0
+        text_bytes, media_tokens = call.body.size_bytes + len(call.partial), 0
         if call.body.needs & _MEDIA:
             for part in call.prompt.parts():
                 if isinstance(part, Image | Audio | File):

@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from trunkline.types import Deployment, Limits, Price, Secret
+from trunkline.types import Deployment, Limits, Need, Price, RateLimit, Secret
 
 SERVICE_TIERS = ("batch", "fast", "flex", "priority", "scale", "ultrafast")
 """Service tiers that may have a price of their own."""
@@ -21,6 +21,24 @@ Period = Literal["day", "week", "month", "total"]
 Mode = Literal["strict", "hard", "soft"]
 UnknownPrice = Literal["refuse", "flag", "allow"]
 WhenStoreDown = Literal["closed", "open"]
+
+
+class Abilities(Struct, frozen=True, kw_only=True):
+    """What a configuration says that a model can do; None = it does not say."""
+
+    lacks: frozenset[Need] = frozenset()
+    """Beside what all models of the provider lack."""
+    context_window: int | None = None
+    max_output: int | None = None
+
+    def of(self, row: Deployment) -> Deployment:
+        """Return `row` with these abilities."""
+        return replace(
+            row,
+            lacks=row.lacks | self.lacks,
+            context_window=self.context_window or row.context_window,
+            max_output=self.max_output or row.max_output,
+        )
 
 
 class Provider(Struct, frozen=True, kw_only=True):
@@ -37,6 +55,10 @@ class Provider(Struct, frozen=True, kw_only=True):
     """True = it takes other names as well, although it lists some."""
     prices: dict[str, Price] = {}
     """Prices the configuration gives; they win over the price data."""
+    rates: dict[str, RateLimit] = {}
+    """Limits of single models; those of the provider are the template's."""
+    abilities: dict[str, Abilities] = {}
+    """Of single models; they count for more than the price data's."""
     local: bool = False
     """True = what it answers costs nothing."""
     vendor_prefixes: bool = False
@@ -64,7 +86,23 @@ class Provider(Struct, frozen=True, kw_only=True):
 
     def deployment(self, model: str, at_ns: int | None = None) -> Deployment:
         """Return the row that answers `model`, priced as of `at_ns` (now if None)."""
-        return replace(self.template, model=model, price=self.price(model, at_ns))
+        row = replace(
+            self.template,
+            model=model,
+            price=self.price(model, at_ns),
+            context_window=self._context_window(model),
+        )
+        if abilities := self.abilities.get(model):
+            row = abilities.of(row)
+        own = self.rates.get(model)
+        return replace(row, rates=(*row.rates, own)) if own else row
+
+    def _context_window(self, model: str) -> int | None:
+        if self.local or self.template.backend != "http":
+            return None
+        from trunkline.catalog.prices import context_tokens
+
+        return context_tokens(self.type, model)
 
     def dialect(self, model: str, spoken: str | None) -> str:
         """Return the wire format in which to ask `model` for a caller whose own is `spoken`."""
@@ -111,6 +149,8 @@ class Group(Struct, frozen=True, kw_only=True):
     """Groups to ask instead when a deployment has no room now."""
     content_policy_fallbacks: tuple[str, ...] = ()
     """Groups to ask when a provider refuses what was asked; empty = its refusal is the answer."""
+    promises: frozenset[Need] = frozenset()
+    """What callers may count on: no fallback leads to where nobody can do it."""
     midstream: Literal["error", "continue"] = "error"
     """What to do when an answer breaks off after its first token was shown."""
     hedge: Hedge | None = None
@@ -145,6 +185,10 @@ class Key(Struct, frozen=True, kw_only=True):
     secret: Secret
     models: tuple[str, ...] = ()
     """Names it may ask for, as callers say them; empty = any."""
+    tier: str | None = None
+    """Whose limits it has unless it has its own."""
+    rates: tuple[RateLimit, ...] = ()
+    """Its own limits; one or none."""
 
 
 class Webhook(Struct, frozen=True, kw_only=True):
@@ -197,6 +241,8 @@ class Config(Struct, frozen=True, kw_only=True):
     groups: dict[str, Group] = {}
     aliases: dict[str, str] = {}
     budgets: tuple[BudgetRule, ...] = ()
+    rates: tuple[RateLimit, ...] = ()
+    """Limits of callers, by scopes as in `trunkline.accounting.limited`."""
     keys: tuple[Key, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
     server: Server = Server()

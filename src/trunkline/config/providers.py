@@ -63,17 +63,20 @@ class Draft(Struct, kw_only=True):
             quirks=self.row.quirks,
             lacks=self.row.lacks,
             limits=connection.limits(self.row.limits, self.fields),
+            rates=connection.rates(self.fields.get("rate_limits"), f"provider:{self.name}"),
         )
         if "retries" in self.fields:
             template = replace(template, retries=self.fields["retries"].whole(0))
-        listed, prices = models.read(self.fields.get("models"))
+        listed = models.read(self.fields.get("models"), self.name)
         return Provider(
             name=self.name,
             type=self.row.name,
             template=template,
-            models=listed or self.models,
+            models=listed.names or self.models,
             any_model=self.any_model,
-            prices=prices,
+            prices=listed.prices,
+            rates=listed.rates,
+            abilities=listed.abilities,
             local=self.row.local,
             vendor_prefixes=self.row.vendor_prefixes,
             text_models=self.row.text_models,

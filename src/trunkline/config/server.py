@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from trunkline.config import budgets
+from trunkline.config import budgets, connection
 from trunkline.config.model import BudgetRule, Key, Server
 from trunkline.config.node import Node
 from trunkline.observability.redact import know
@@ -13,7 +13,7 @@ from trunkline.types import Secret
 
 _SERVER_KEYS = ("host", "port", "hosts", "max_body_mb", "workers")
 _MOST_WORKERS = 256
-_KEY_KEYS = ("name", "key", "models", "budget")
+_KEY_KEYS = ("name", "key", "models", "budget", "rate_limits", "tier")
 _SHORTEST_KEY_CHARS = 16
 
 
@@ -45,7 +45,7 @@ def read_keys(
     keys: list[Key] = []
     rules: list[BudgetRule] = []
     for item in node.items() if node else ():
-        fields = item.mapping(_KEY_KEYS, ("user", "team", "tenant", "expires_at", "tier", "role"))
+        fields = item.mapping(_KEY_KEYS, ("user", "team", "tenant", "expires_at", "role"))
         for wanted in ("name", "key"):
             if wanted not in fields:
                 raise item.fault(f"{wanted} is missing; write {{name: ci, key: ${{CI_KEY}}}}")
@@ -56,7 +56,9 @@ def read_keys(
             raise fields["key"].fault(f"write at least {_SHORTEST_KEY_CHARS} characters")
         know([secret])
         models = fields["models"].texts() if "models" in fields else ()
-        keys.append(Key(name=name, secret=Secret(secret), models=models))
+        tier = fields["tier"].text() if "tier" in fields else None
+        rates = connection.rates(fields.get("rate_limits"), f"key:{name}")
+        keys.append(Key(name=name, secret=Secret(secret), models=models, tier=tier, rates=rates))
         if "budget" in fields:
             rules.append(budgets.of_key(fields["budget"], f"key:{name}", providers))
     return tuple(keys), tuple(rules)

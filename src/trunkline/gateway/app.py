@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -142,7 +143,10 @@ class Gateway:
         except RecordError:
             request.answer(503, b'{"status":"the journal cannot be written"}')
         else:
-            request.answer(200, b'{"status":"ready"}')
+            line = self._line
+            trouble = "; ".join(filter(None, (line.limiter.buckets.trouble, line.exchange.trouble)))
+            said = {"status": "degraded", "why": trouble} if trouble else {"status": "ready"}
+            request.answer(200, json.dumps(said, separators=(",", ":")).encode())
 
     def _check_origin(self, request: Request) -> None:
         """Refuse what a web page of somebody else, or a name that was bent to us, may send."""

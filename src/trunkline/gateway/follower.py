@@ -52,13 +52,13 @@ class Follower:
                 self._gateway.follow(found)
 
     def _changed(self) -> Mapping[bytes, Holder] | None:
-        """Take the budgets and return the keys by digest; None = nothing has changed."""
+        """Take budgets and limits, and return the keys by digest; None = nothing has changed."""
         database = self._line.store.database
         with database.session() as db:
             if principals.version(db) == self._version:
                 return None
         snapshot = principals.snapshot(database)
-        # Before the keys: none of them may be shown before its budget is known.
-        self._line.follow(snapshot.budgets)
+        # Before the keys: none of them may be shown before its budget and limits are known.
+        self._line.follow(snapshot.budgets, [key.rates for key in snapshot.keys])
         self._version = snapshot.version
         return made(snapshot.keys)

@@ -24,6 +24,7 @@ import msgspec
 from trunkline.config import Config
 from trunkline.config.handover import decode
 from trunkline.egress import reachable
+from trunkline.gateway import signs
 from trunkline.gateway.hooks import Telling
 from trunkline.gateway.link import Link
 from trunkline.gateway.told import Told, told
@@ -57,6 +58,8 @@ class Steward:
         self._store = Store(open_database(config), self._observe)
         self._telling = Telling(Outbox(self._store.database, config.data_dir))
         self._workers: dict[asyncio.StreamWriter, Report] = {}
+        self._ever: dict[int, Report] = {}
+        """What each worker said last, those that are gone included."""
         self._ingested_s = time.monotonic()
         self._trouble = ""
         self._rest: Rest | None = None
@@ -143,7 +146,8 @@ class Steward:
     ) -> tuple[str, str, bytes]:
         asked = f"{question.method} {question.path}"
         if asked == "POST /worker":
-            self._workers[writer] = msgspec.json.decode(question.body, type=Report)
+            report = self._workers[writer] = msgspec.json.decode(question.body, type=Report)
+            self._ever[report.pid] = report
             self._alone.clear()
             return "200 OK", _JSON, b"{}"
         if asked == "POST /ingest":
@@ -176,6 +180,8 @@ class Steward:
             Gauge("workers", "Processes that answer calls.", len(workers)),
             Gauge("open_requests", "Requests that are being answered.", open_requests),
             Gauge("ingest_lag_seconds", "Age of the rows that can be asked for.", self._lag_s()),
+            *signs.limits(workers, self._ever.values()),
+            *signs.gauges(workers, self._ever.values()),
             *self._telling.gauges(),
         ]
 

@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
 import msgspec
 from msgspec import Struct
 
+from trunkline.accounting.limited import KeyRates
 from trunkline.config.model import BudgetRule, Period
 from trunkline.storage.database import Database, Session
 
@@ -92,6 +93,9 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     expires_ns: int | None = None
     revoked_ns: int | None = None
     created_ns: int
+    requests_per_minute: int | None = None
+    """With either of these two, limits of its own in place of its tier's."""
+    tokens_per_minute: int | None = None
 
 
 class Budget(BudgetRule, frozen=True, kw_only=True):
@@ -130,6 +134,13 @@ class StoredKey(Struct, frozen=True, kw_only=True):
     may_act_for: tuple[str, ...]
     required_tags: tuple[str, ...]
     expires_ns: int | None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+    @property
+    def rates(self) -> KeyRates:
+        """What it is limited to."""
+        return KeyRates(self.id, self.tier, self.requests_per_minute, self.tokens_per_minute)
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,8 @@ what each owner (one life of a journal, or one of `pools`) was granted of it.
 `tenants`, `teams`, `users`, `keys` and `budgets` are what was made at run time, see `principals`;
 lists are JSON. A key is known by its digests alone, of which all but the present one end.
 
+`circuits` is what processes tell each other of deployments that rest, see `circuits`.
+
 Whatever is changed here is a migration as well, see `trunkline.storage.migrations.steps`.
 """
 
@@ -226,7 +228,9 @@ CREATE TABLE keys (
     required_tags TEXT NOT NULL,
     expires_ns BIGINT,
     revoked_ns BIGINT,
-    created_ns BIGINT NOT NULL
+    created_ns BIGINT NOT NULL,
+    requests_per_minute BIGINT,
+    tokens_per_minute BIGINT
 );
 CREATE INDEX keys_created ON keys (created_ns, id);
 CREATE INDEX keys_user ON keys (user_id) WHERE user_id IS NOT NULL;
@@ -252,6 +256,15 @@ CREATE TABLE budgets (
     UNIQUE (scope, period, timezone, rolling)
 );
 CREATE INDEX budgets_created ON budgets (created_ns, id);
+CREATE TABLE circuits (
+    deployment TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    until_ns BIGINT NOT NULL,
+    cause TEXT NOT NULL,
+    at_ns BIGINT NOT NULL,
+    host TEXT NOT NULL,
+    owner TEXT NOT NULL
+);
 """
 
 

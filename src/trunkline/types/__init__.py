@@ -24,6 +24,7 @@ from trunkline.types.answer import (
     UsageReport,
 )
 from trunkline.types.call import (
+    Allowance,
     Attempt,
     Call,
     Chat,
@@ -34,10 +35,11 @@ from trunkline.types.call import (
     Outcome,
     Principal,
     Quote,
+    Room,
     Tab,
     Trail,
 )
-from trunkline.types.deployment import Deployment, Limits, Outgoing, Price, Secret
+from trunkline.types.deployment import Deployment, Limits, Outgoing, Price, RateLimit, Secret
 from trunkline.types.message import (
     AnyPart,
     Audio,
@@ -57,6 +59,7 @@ from trunkline.types.prompt import Need, OutputFormat, Prompt, Reasoning, Tool, 
 from trunkline.types.record import Begun, Book, Called, Ended, Record
 
 __all__ = [
+    "Allowance",
     "AnyPart",
     "Attempt",
     "Audio",
@@ -93,11 +96,13 @@ __all__ = [
     "Principal",
     "Prompt",
     "Quote",
+    "RateLimit",
     "Reasoning",
     "Record",
     "Refusal",
     "RefusalDelta",
     "Role",
+    "Room",
     "Secret",
     "Started",
     "Tab",

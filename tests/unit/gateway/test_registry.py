@@ -67,6 +67,7 @@ def test_a_key_is_shown_once(database: Database) -> None:
         "expires_at": "2026-11-21T12:00:00+01:00",
         "may_act_for": ["other"],
         "required_tags": ["team"],
+        "rate_limits": {"requests_per_minute": 5, "tokens_per_minute": None},
     }
     shown = key(made, **fields)
     secret = shown.pop("key")

@@ -39,6 +39,8 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
         builder = Builder(traits_of(deployment.model), foreign=wire is not None)
         fields = builder.fields(chat.prompt)
         dropped = builder.dropped
+    if chat.partial:
+        _add_partial(fields, chat.partial)
     fields["model"] = deployment.model
     if chat.stream:
         fields["stream"] = True
@@ -50,6 +52,21 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
         body=dump(fields),
         dropped=tuple(sorted(dropped)),
     )
+
+
+def continues(chat: Chat, deployment: Deployment) -> bool:
+    """Whether the model goes on from `chat.partial`: an older one that is not asked to think."""
+    reasoning = chat.prompt.reasoning
+    thinks = reasoning is not None and reasoning.enabled is not False
+    return traits_of(deployment.model).prefix and not thinks
+
+
+def _add_partial(fields: Json, partial: str) -> None:
+    """Add the beginning of the answer as the last message; it must not end in blanks."""
+    messages = fields["messages"]
+    if isinstance(messages, Raw):
+        messages = _MESSAGES.decode(messages)
+    fields["messages"] = [*messages, {"role": "assistant", "content": partial.rstrip()}]
 
 
 def _relayed(wire: Wire) -> Json:

@@ -41,6 +41,8 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
         fields = Builder(foreign=foreign, reasoning_back=back).fields(chat.prompt)
     address(fields, chat, deployment)
     dropped = _apply_quirks(fields, deployment, thoughts=thoughts)
+    if chat.partial:
+        _add_partial(fields, chat.partial, deployment)
     if foreign:
         dropped += [name for name in chat.prompt.extra if name not in fields]
         dropped += [tool.name for tool in chat.prompt.tools if tool.kind not in TOOL_KINDS]
@@ -50,6 +52,26 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
         body=dump(fields),
         dropped=tuple(dropped),
     )
+
+
+def continues(chat: Chat, deployment: Deployment) -> bool:
+    """Whether the provider goes on from `chat.partial`: one of its quirks says how."""
+    return any(
+        quirk.goes_on is not None and deployment.base_url.rstrip("/").endswith(quirk.below)
+        for quirk in applying(deployment)
+    )
+
+
+def _add_partial(fields: Json, partial: str, deployment: Deployment) -> None:
+    """Add the beginning of the answer as the last message, in the provider's way."""
+    messages, last = fields["messages"], {"role": "assistant", "content": partial}
+    if isinstance(messages, Raw):
+        messages = _MESSAGES.decode(messages)
+    for quirk in applying(deployment):
+        if quirk.goes_on is not None:
+            last |= quirk.goes_on.get("message", {})
+            fields |= quirk.goes_on.get("request", {})
+    fields["messages"] = [*messages, last]
 
 
 def _relayed(wire: Wire) -> Json:

@@ -16,6 +16,7 @@ from msgspec.structs import fields, replace
 
 from trunkline.accounting.price import format_usd
 from trunkline.config.budgets import native
+from trunkline.config.connection import RATES
 from trunkline.config.environment import Environment
 from trunkline.config.model import BudgetRule, Period
 from trunkline.config.node import Node
@@ -24,6 +25,7 @@ from trunkline.storage.principals import ROLES, ApiKey, Budget, Person, Team, Te
 
 _MOST_CHARS = 256
 _MOST_ITEMS = 1000
+_MOST_PER_MINUTE = 10**15
 _MOST_NUSD = 9_000_000_000 * 10**9
 _LAST_S = 2**63 // 10**9 - 1
 _ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
@@ -129,6 +131,13 @@ def _moment(field: Node) -> int:
     return round(seconds * 10**6) * 1000
 
 
+def _rates(field: Node) -> dict[str, int | None]:
+    said = {name: child.whole(1) for name, child in field.mapping(RATES).items()}
+    if max(said.values(), default=1) > _MOST_PER_MINUTE:
+        raise field.refusal(f"write at most {_MOST_PER_MINUTE} per minute")
+    return dict.fromkeys(RATES) | said
+
+
 def _info(field: Node) -> dict[str, str | None]:
     field.mapping(("name", "email"))
     return {
@@ -165,6 +174,7 @@ _READERS: dict[type[Struct], dict[str, tuple[str, _Reader]]] = {
         "expires_at": ("expires_ns", _moment),
         "may_act_for": ("may_act_for", _tenants),
         "required_tags": ("required_tags", _tags),
+        "rate_limits": ("rate_limits", _rates),
     },
 }
 """For each field of a body the column that it fills, and what reads it."""
@@ -188,6 +198,8 @@ def values(kind: type[Struct], body: Body, *, new: bool) -> dict[str, Any]:
             found[column] = usual.get(column)
             if found[column] is NODEFAULT:
                 raise child.fault("write another, or leave it out")
+    if "rate_limits" in found:
+        found |= found.pop("rate_limits") or dict.fromkeys(RATES)
     for name, text in (found.pop("basic_info", None) or {}).items():
         if found.setdefault(name, text) != text:
             raise InputError(f"basic_info.{name}: {name} says otherwise; leave one out", param=name)

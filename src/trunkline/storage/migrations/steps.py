@@ -41,4 +41,30 @@ MIGRATIONS = (
         additive=True,
         statements=("ALTER TABLE budgets ADD COLUMN cap_output BIGINT NOT NULL DEFAULT 0",),
     ),
+    Migration(
+        number=4,
+        name="key_rate_limits",
+        additive=True,
+        statements=(
+            "ALTER TABLE keys ADD COLUMN requests_per_minute BIGINT",
+            "ALTER TABLE keys ADD COLUMN tokens_per_minute BIGINT",
+        ),
+    ),
+    Migration(
+        number=5,
+        name="circuits",
+        additive=True,
+        statements=(
+            """
+            CREATE TABLE circuits (
+                deployment TEXT PRIMARY KEY,
+                state TEXT NOT NULL,
+                until_ns BIGINT NOT NULL,
+                cause TEXT NOT NULL,
+                at_ns BIGINT NOT NULL,
+                host TEXT NOT NULL,
+                owner TEXT NOT NULL
+            )""",
+        ),
+    ),
 )
