@@ -305,7 +305,14 @@ def emitted(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
         complete = msgspec.structs.replace(called, outcome="complete")
         log.answered(call, complete, None, Ended())  # type: ignore[arg-type]
         log.budget_alert(
-            scope="global", period="day", mode="soft", amount_nusd=2, mark_nusd=1, settled_nusd=1
+            scope="global",
+            period="day",
+            timezone="Europe/Berlin",
+            rolling=True,
+            mode="soft",
+            amount_nusd=2,
+            mark_nusd=1,
+            settled_nusd=1,
         )
         log.drain()
     return caplog.records

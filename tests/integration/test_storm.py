@@ -88,6 +88,7 @@ async def make_budget(process: Process, **fields: Any) -> None:
     await asyncio.sleep(FOLLOWED_S)
 
 
+@pytest.mark.acceptance("D05")
 @pytest.mark.parametrize("calls", [600, pytest.param(20_000, marks=pytest.mark.torture)])
 @pytest.mark.parametrize("mode", ["strict", "hard"])
 @pytest.mark.parametrize("made", ["configured", "posted"])
@@ -150,6 +151,7 @@ async def test_what_workers_have_taken_goes_back(started: Any, url: str) -> None
     assert books.most_nusd > closed.settled_nusd
 
 
+@pytest.mark.acceptance("D05")
 @pytest.mark.parametrize("calls", [600, pytest.param(20_000, marks=pytest.mark.torture)])
 @pytest.mark.parametrize("mode", ["strict", "hard"])
 async def test_calls_of_every_kind(
@@ -210,6 +212,7 @@ async def test_workers_are_killed_and_then_everything(
     assert books.most_nusd <= limit_nusd
 
 
+@pytest.mark.acceptance("A25")
 @pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.torture)])
 @pytest.mark.parametrize("when_store_down", ["closed", "open"])
 async def test_two_replicas_and_a_database_that_goes_away(

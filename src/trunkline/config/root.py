@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.catalog import rows
-from trunkline.config import budgets, groups, model_list, providers, server, storage, webhooks
+from trunkline.config import (
+    budgets,
+    groups,
+    keys,
+    model_list,
+    providers,
+    server,
+    storage,
+    webhooks,
+)
 from trunkline.config.environment import Environment
 from trunkline.config.model import Config, Group, Provider
 from trunkline.config.node import Node, near
@@ -45,7 +54,7 @@ def read(data: Any, environment: Environment, source: str, warnings: list[str]) 
         default = next(iter(drafts)) if len(written) < 2 else None
     made, disabled = _made(drafts, default, warnings)
     model = _preferred(fields.get("default_model"), "LLM_DEFAULT_MODEL", root, warnings)
-    keys, rules = server.read_keys(fields.get("keys"), drafts)
+    declared, rules = keys.read_keys(fields.get("keys"), drafts)
     return Config(
         default_provider=default,
         default_model=None if model is None else model.text(),
@@ -60,7 +69,7 @@ def read(data: Any, environment: Environment, source: str, warnings: list[str]) 
             budgets.native(item, drafts)
             for item in (fields["budgets"].items() if "budgets" in fields else ())
         ),
-        keys=keys,
+        keys=declared,
         webhooks=webhooks.read(fields.get("webhooks")),
         server=server.read_server(fields.get("server")),
         storage=storage.read(fields.get("storage"), root),

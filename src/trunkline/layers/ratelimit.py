@@ -29,9 +29,12 @@ class Bucket:
         """Return 0 when `units` are there, else the seconds until they will be."""
         most = self.per_minute
         left = self._left + (now_s - self._at_s) * most / _MINUTE_S
-        self._left = left = left if left < most else float(most)
-        self._at_s = now_s
-        short = (units if units < most else most) - left
+        if left > most:
+            left = float(most)
+        self._left, self._at_s = left, now_s
+        if units <= left:
+            return 0.0
+        short = min(units, most) - left
         return short * _MINUTE_S / most if short > _ROUNDING else 0.0
 
     def take(self, units: float) -> None:

@@ -188,7 +188,7 @@ async def test_a_new_account_begins_with_what_the_records_say() -> None:
     assert [account.settled_nusd for account in ledger.accounts()] == [55, 55]
 
 
-async def test_rules_alike_are_matched_in_their_order() -> None:
+async def test_rules_alike_are_matched_by_what_they_say() -> None:
     """Two of one scope and period keep their accounts; a third one is new."""
     ledger = ledger_of(budget(), budget(amount_nusd=1000, mode="soft"))
     first, second = ledger.accounts()

@@ -33,7 +33,8 @@ def shown(item: Item) -> dict[str, Any]:
         else:
             answer[name] = list(value) if isinstance(value, tuple) else value
     if isinstance(item, Person):
-        answer["allowance_period"] = answer.pop("period")
+        for name in ("period", "timezone", "rolling"):
+            answer[f"allowance_{name}"] = answer.pop(name)
         answer["basic_info"] = {"name": item.name, "email": item.email}
     return answer
 
