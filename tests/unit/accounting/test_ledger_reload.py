@@ -58,6 +58,19 @@ async def test_an_account_outlives_a_change_of_its_rule(fields: dict[str, Any]) 
     assert [(a.settled_nusd, a.held_nusd) for a in before] == [(55, 0), (55, 0)]
 
 
+async def test_what_is_held_follows_the_mode() -> None:
+    """A budget holds proofs from when it is strict, estimates before and after."""
+    ledger = ledger_of(budget())
+    held: list[int] = []
+    for mode in ("hard", "strict", "hard"):
+        ledger.reload([budget(mode=mode)])
+        tab = ledger.open(ask())
+        await tab.begin(TARGET, quote(60, 90))
+        held.append(ledger.accounts()[0].held_nusd)
+        tab.close()
+    assert held == [60, 90, 60]
+
+
 async def test_a_changed_rule_counts_at_once() -> None:
     """For the next attempt, also of a call that was there before."""
     ledger = ledger_of(budget())
