@@ -1,12 +1,13 @@
 """What every test shares: the acceptance marker and its report, and an environment of its own."""
 
+import gc
 import os
 import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
+from tests import examples
 from trunkline.interfaces import registered
 from trunkline.observability import redact
 
@@ -17,9 +18,7 @@ pytest_plugins = [
     "tests.server_fixtures",
 ]
 
-# How long an example takes says more about the machine than about us.
-settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("ours")
+examples.register()
 
 _OURS = re.compile(
     r"(?i)^(LLM_|TRUNKLINE_(?!RECORDINGS))|_API_KEY$|_BASE_URL$|_API_TOKEN$|^(HTTPS?|ALL|NO)_PROXY$"
@@ -36,3 +35,9 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registered(), "given", {})
     monkeypatch.setattr(redact, "_known", type(redact._known)())
+
+
+def pytest_collection_finish() -> None:
+    """Keep what collection has made out of the looks for garbage, of which tests take many."""
+    gc.collect()
+    gc.freeze()

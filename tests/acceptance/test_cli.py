@@ -271,6 +271,9 @@ TWO = """\
   aliases: {{mine: openai/house-model}}
 """
 DOWN = "http://127.0.0.1:1"
+BUDGETS = """\
+  budgets: [{scope: global, amount: 1, period: month, timezone: Europe/Berlin, mode: soft},
+    {scope: user:u, amount: 1, period: week, rolling: true}]"""
 
 
 def test_models_lists_every_name_and_who_takes_any(trunk: Trunk, up: FakeUpstream) -> None:
@@ -381,9 +384,8 @@ def test_usage_of_nothing(arguments: list[str], out: str, trunk: Trunk) -> None:
 
 def test_check_says_what_the_configuration_amounts_to(trunk: Trunk, up: FakeUpstream) -> None:
     """Every part once; a provider without its key is shown as disabled, which is no failure."""
-    configure(TWO.format(url=up.url, down=DOWN) + "  budgets: []\n")
-    text = Path("trunkline.yaml").read_text().replace("    ollama:", "    groq: {}\n    ollama:")
-    Path("trunkline.yaml").write_text(text)
+    text = TWO.format(url=up.url, down=DOWN) + BUDGETS
+    configure(text.replace("    ollama:", "    groq: {}\n    ollama:"))
     result = trunk("check")
     assert result.exit_code == 0
     for line in (
@@ -393,6 +395,8 @@ def test_check_says_what_the_configuration_amounts_to(trunk: Trunk, up: FakeUpst
         "provider groq: DISABLED, GROQ_API_KEY is not set",
         "group fast: ollama/qwen3",
         "alias mine: openai/house-model",
+        "budget on global per month in Europe/Berlin, soft",
+        "budget on user:u per rolling week, hard",
     ):
         assert line in result.stdout.splitlines()
     assert "GROQ_API_KEY" in result.stderr

@@ -232,7 +232,7 @@ def test_the_same_on_postgresql(
     assert out("keys", "list")["data"][0]["id"] == key["id"]
     out("budgets", "create", "--scope", "global", "--amount", "1", "--period", "day")
     with closing(Store(open_database(load(None)))) as store:
-        hold(store, "somebody")
+        hold(store, "somebody", "day:made")
     assert out("budgets", "list")["data"][0]["held_nusd"] == 5 * 10**8
     assert out("usage", "rerate")["attempts"] == 0
     assert "its journal is not in this data folder" in trunk("ledger", "forget", "somebody").stderr
@@ -370,10 +370,10 @@ def test_calls_are_narrowed_and_paged(out: Callable[..., Any], trunk: Trunk, sto
 # --- ledger ---------------------------------------------------------------------------------------
 
 
-def hold(store: Store, owner: str) -> None:
+def hold(store: Store, owner: str, period: str = "day") -> None:
     """Grant an owner half a dollar of the budget on everybody."""
     now_ns = SystemClock().now_ns()
-    want = Want("global", "day", window("day", now_ns), 10**9, 5 * 10**8, 5 * 10**8, 0, now_ns)
+    want = Want("global", period, window("day", now_ns), 10**9, 5 * 10**8, 5 * 10**8, 0, now_ns)
     SqlLeases(store.database).grant(owner, [want])
 
 

@@ -87,6 +87,47 @@ def test_parameters() -> None:
         assert found == set(known) - {"limit", "cursor"}
 
 
+async def test_headers(gateway: Gateway) -> None:
+    """Those of a call are taken, and matter; those of a good answer are there."""
+    sent = {
+        words(row["header"])[0]: words(row["example"])[0] for row in TABLES["Headers of a call"]
+    }
+    hello = b'{"messages": [{"role": "user", "content": "Hello!"}]}'
+    answer = await ask(gateway, "/v1/chat/completions", hello, sent)
+    assert answer.status == 200
+    of_good = {
+        words(row["header"])[0]
+        for row in TABLES["Headers of its answer"]
+        if row["where"] in {"any", "good", "whole"}
+    }
+    ours = {name for name in answer.headers if name.startswith("x-trunkline-")}
+    assert ours == of_good
+    [call] = said(await ask(gateway, "/v1/calls", method="GET"))["data"]
+    assert call["id"] == answer.headers["x-trunkline-call-id"]
+    assert (call["tags"], call["run"]) == (["nightly", "report"], "run-7")
+
+
+@pytest.mark.parametrize(
+    ("tags", "status"),
+    [
+        (",".join(map(str, range(64))), 200),
+        (",".join(map(str, range(65))), 400),
+        ("t" * 256, 200),
+        ("t" * 257, 400),
+        (",".join(f"{n}{'t' * 250}" for n in range(9)), 200),
+        (",".join(f"{n}{'t' * 250}" for n in range(10)), 400),
+    ],
+    ids=["64", "65", "256 characters", "257", "2,400 bytes", "more"],
+)
+async def test_how_many_tags(gateway: Gateway, tags: str, status: int) -> None:
+    """As the page says; what is too much is refused before anything is sent."""
+    hello = b'{"messages": [{"role": "user", "content": "Hello!"}]}'
+    answer = await ask(gateway, "/v1/chat/completions", hello, {"x-trunkline-tags": tags})
+    assert answer.status == status
+    if status == 400:
+        assert "tags" in said(answer)["error"]["param"]
+
+
 async def test_rows(gateway: Gateway) -> None:
     """What a row of usage, a call and an attempt have is named on the page."""
     hello = b'{"messages": [{"role": "user", "content": "Hello!"}]}'

@@ -313,7 +313,14 @@ def emitted(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
         complete = msgspec.structs.replace(called, outcome="complete")
         log.answered(call, complete, None, Ended())  # type: ignore[arg-type]
         log.budget_alert(
-            scope="global", period="day", mode="soft", amount_nusd=2, mark_nusd=1, settled_nusd=1
+            scope="global",
+            period="day",
+            timezone="Europe/Berlin",
+            rolling=True,
+            mode="soft",
+            amount_nusd=2,
+            mark_nusd=1,
+            settled_nusd=1,
         )
         for event in get_args(Event):
             log.circuit(event, deployment="p/m", error_code="x", rest_s=1.0)

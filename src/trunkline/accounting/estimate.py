@@ -45,6 +45,7 @@ _ENOUGH_SAMPLES = 20
 _LEAST_TOKENS = 16
 """A shorter answer is none."""
 _TIER_OPTIONS = ("service_tier", "speed")
+_names_no_tier = frozenset(_TIER_OPTIONS).isdisjoint
 _STANDARD_ONLY = ("default", "standard_only")
 _RAISED = "priority"
 """What providers may choose of their own accord, where the account there is set up so.
@@ -71,6 +72,8 @@ def _asked(call: Chat, deployment: Deployment) -> list[Any]:
     body = call.body
     if isinstance(body, Prompt):
         return [body.extra[name] for name in _TIER_OPTIONS if name in body.extra]
+    if _names_no_tier(body.fields):
+        return []
     if body.dialect.partition("_")[0] != deployment.dialect.partition("_")[0]:
         return []  # options of another family of dialects are dropped
     return [decode(body.fields[name]) for name in _TIER_OPTIONS if name in body.fields]
@@ -79,6 +82,8 @@ def _asked(call: Chat, deployment: Deployment) -> list[Any]:
 def _tiers(call: Chat, deployment: Deployment, price: Price) -> tuple[bool, str, str]:
     """Return whether what is asked for has a price, and which tier is likely, which possible."""
     asked = _asked(call, deployment)
+    if not asked:
+        return True, "", _RAISED
     if tier := _named(asked):
         priced = in_service_tier(price, tier) is not None
         tier = tier if priced else ""

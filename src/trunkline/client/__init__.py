@@ -160,6 +160,7 @@ class Trunkline:
         """Record and settle what somebody spent elsewhere, whether there is room for it or not.
 
         Raises:
+            InputError: the cost is negative, or the records cannot hold it or who pays.
             RecordError: the journal cannot be written; nothing was charged.
         """
         outside.charge(self._parts.state, who, cost_nusd)

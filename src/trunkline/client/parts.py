@@ -105,6 +105,8 @@ def _teller(events: EventLog) -> Alert:
         events.budget_alert(
             scope=rule.scope,
             period=rule.period,
+            timezone=rule.timezone if rule.timezone != "UTC" else None,
+            rolling=rule.rolling or None,
             mode=rule.mode,
             amount_nusd=rule.amount_nusd,
             mark_nusd=mark_nusd,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,6 +21,9 @@ Period = Literal["day", "week", "month", "total"]
 Mode = Literal["strict", "hard", "soft"]
 UnknownPrice = Literal["refuse", "flag", "allow"]
 WhenStoreDown = Literal["closed", "open"]
+Role = Literal["viewer", "member", "admin"]
+"""From the least to the most: a viewer only looks, a member calls, an admin does anything."""
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Abilities(Struct, frozen=True, kw_only=True):
@@ -159,6 +162,8 @@ class Group(Struct, frozen=True, kw_only=True):
 class BudgetRule(Struct, frozen=True, kw_only=True):
     """How much a scope may spend in a period."""
 
+    origin: ClassVar[str] = ""
+    """Where it is kept: tells budgets of one scope and period apart. "" = the configuration."""
     scope: str
     """`global`, or `KIND:NAME` with one of key, user, team, tenant, tag, run, provider,
     deployment."""
@@ -178,15 +183,37 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
     """Shares of the amount, 0 to 1, at which to tell somebody."""
 
 
+class MadeRule(BudgetRule, frozen=True, kw_only=True):
+    """What a budget says that was made at run time."""
+
+    origin: ClassVar[str] = "made"
+
+
+class Allowance(BudgetRule, frozen=True, kw_only=True):
+    """What a user may spend, as the budget that it is."""
+
+    origin: ClassVar[str] = "allowance"
+
+
 class Key(Struct, frozen=True, kw_only=True):
     """A key that callers of the gateway show; its `name` is who pays."""
 
     name: str
     secret: Secret
+    user_id: str | None = None
+    """Who pays as well; so do `team_id` and `tenant_id`."""
+    team_id: str | None = None
+    tenant_id: str | None = None
+    tier: str | None = None
+    role: Role = "member"
     models: tuple[str, ...] = ()
     """Names it may ask for, as callers say them; empty = any."""
-    tier: str | None = None
-    """Whose limits it has unless it has its own."""
+    expires_ns: int | None = None
+    """The first moment at which it is good no more, in nanoseconds since the epoch."""
+    may_act_for: tuple[str, ...] = ()
+    """Tenants besides its own for whom it may call; `*` = all."""
+    required_tags: tuple[str, ...] = ()
+    """Each of its calls must have each of these, or one that begins with it and a colon."""
     rates: tuple[RateLimit, ...] = ()
     """Its own limits; one or none."""
 

@@ -11,6 +11,7 @@ from trunkline.config import (
     budgets,
     fallbacks,
     groups,
+    keys,
     model_list,
     providers,
     rate_limits,
@@ -58,7 +59,7 @@ def read(data: Any, environment: Environment, source: str, warnings: list[str]) 
     aliases = listed.aliases
     if "aliases" in fields:
         aliases = groups.read_aliases(fields["aliases"], aliases)
-    keys, rules = server.read_keys(fields.get("keys"), drafts)
+    declared, rules = keys.read_keys(fields.get("keys"), drafts)
     return Config(
         default_provider=default,
         default_model=None if model is None else model.text(),
@@ -74,7 +75,7 @@ def read(data: Any, environment: Environment, source: str, warnings: list[str]) 
             for item in (fields["budgets"].items() if "budgets" in fields else ())
         ),
         rates=rate_limits.read(fields.get("rate_limits")),
-        keys=keys,
+        keys=declared,
         webhooks=webhooks.read(fields.get("webhooks")),
         server=server.read_server(fields.get("server")),
         storage=storage.read(fields.get("storage"), root),

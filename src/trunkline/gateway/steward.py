@@ -21,12 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from trunkline.clock import SystemClock
 from trunkline.config import Config
 from trunkline.config.handover import decode
 from trunkline.egress import reachable
+from trunkline.errors import RecordError
 from trunkline.gateway import signs
 from trunkline.gateway.hooks import Telling
 from trunkline.gateway.link import Link
+from trunkline.gateway.pruning import Pruner
 from trunkline.gateway.told import Told, told
 from trunkline.gateway.uplink import Question, Report, take
 from trunkline.journal import IngestReport, ingest
@@ -56,6 +59,7 @@ class Steward:
         self._metrics = Metrics()
         self._loop = asyncio.get_running_loop()
         self._store = Store(open_database(config), self._observe)
+        self._pruner = Pruner(self._store, SystemClock())
         self._telling = Telling(Outbox(self._store.database, config.data_dir))
         self._workers: dict[asyncio.StreamWriter, Report] = {}
         self._ever: dict[int, Report] = {}
@@ -88,8 +92,8 @@ class Steward:
         loop.add_reader(link.fd, hear)
         link.tell_ready()
         while not self._ending.is_set():
-            await self._ingest()
-            await _within(_INGEST_S, self._ending)
+            more = await self._ingest() and await self._prune()
+            await _within(_BUSY_S if more else _INGEST_S, self._ending)
         await _within(_WORKERS_END_S, self._alone)
         for _ in range(_LAST_TRIES):
             if await self._ingest():
@@ -113,6 +117,14 @@ class Steward:
             if not report.busy:
                 self._ingested_s = began_s
             return not report.busy
+
+    async def _prune(self) -> bool:
+        """Delete some of what is kept no longer; True = there is more of it."""
+        try:
+            return await asyncio.to_thread(self._pruner.work, self._config.storage.keep_days)
+        except RecordError as error:
+            logger.error("old calls stay for the time being: %s", error)
+            return False
 
     def _bring(self) -> IngestReport:
         self._telling.prepare(self._config)
@@ -183,6 +195,7 @@ class Steward:
             *signs.limits(workers, self._ever.values()),
             *signs.gauges(workers, self._ever.values()),
             *self._telling.gauges(),
+            *self._pruner.gauges(),
         ]
 
     def _lag_s(self) -> float:

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from trunkline.config.model import Role
 from trunkline.journal.bell import socket_path
-from trunkline.storage.principals import Role
 
 ASKER = b"x-trunkline-asker"
 """The header that says who asks, as JSON."""

@@ -51,6 +51,8 @@ def test_tenants_teams_and_users(database: Database) -> None:
         "allowance_usd": None,
         "allowance_nusd": None,
         "allowance_period": None,
+        "allowance_timezone": "UTC",
+        "allowance_rolling": False,
         "created_at": START,
     }
     assert made.find("users", user["id"]) == user

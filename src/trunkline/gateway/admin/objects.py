@@ -37,7 +37,8 @@ def shown(item: Item) -> dict[str, Any]:
         rates = {name: answer.pop(name) for name in RATES}
         answer["rate_limits"] = rates if any(rates.values()) else None
     if isinstance(item, Person):
-        answer["allowance_period"] = answer.pop("period")
+        for name in ("period", "timezone", "rolling"):
+            answer[f"allowance_{name}"] = answer.pop(name)
         answer["basic_info"] = {"name": item.name, "email": item.email}
     return answer
 
