@@ -11,7 +11,7 @@ from tests.unit.gateway.talk import ask, said
 from trunkline.config import from_mapping
 from trunkline.gateway.admin import checks, reports
 from trunkline.gateway.app import _CHATS, Gateway, _methods
-from trunkline.gateway.surfaces import admin
+from trunkline.gateway.surfaces import admin, routing
 from trunkline.storage.principals import ApiKey, Person, Team, Tenant
 
 PAGE = ROOT / "docs/reference/http.md"
@@ -29,7 +29,7 @@ BODIES = {
 @pytest.fixture
 async def gateway() -> AsyncIterator[Gateway]:
     """A gateway with a steward."""
-    demo = {"default_provider": "demo", "providers": {"demo": {}}}
+    demo = {"default_provider": "demo", "providers": {"demo": {"models": ["demo"]}}}
     async with administered(from_mapping({"llm_service": demo})) as found:
         yield found
 
@@ -51,6 +51,7 @@ def test_paths() -> None:
     rows = {words(row["path"])[0]: words(row["methods"]) for row in TABLES["Paths"]}
     expected = {*_CHATS, "/models", "/models/ID", "/health", "/ready", "/metrics"}
     expected |= {"/usage", "/calls", "/calls/ID", "/users/me", "/keys/ID/rotate"}
+    expected |= {*routing.LISTS, routing.EXPLAIN}
     expected |= {f"/{kind}{more}" for kind in admin.KINDS for more in ("", "/ID")}
     assert set(rows) == expected
     for path, methods in rows.items():
@@ -78,6 +79,17 @@ async def test_fields_that_are_answered(gateway: Gateway, kind: str) -> None:
     found = said(await ask(gateway, f"/v1/{kind}/{made['id']}", method="GET"))
     assert set(found) == set(made) - {"key"}
     assert found["object"] == kind.removesuffix("s")
+
+
+@pytest.mark.parametrize("kind", ["providers", "deployments"])
+async def test_fields_of_health(gateway: Gateway, kind: str) -> None:
+    """Each of them is in the table; likewise those of an explanation."""
+    [row, *_] = said(await ask(gateway, f"/v1/{kind}", method="GET"))["data"]
+    table = TABLES["How providers are"]
+    known = {w for r in table if r.get("of") in {"all", kind} for w in words(r["field"])}
+    assert set(row) == known
+    found = said(await ask(gateway, "/v1/route/explain", b'{"model": "demo"}'))
+    assert set(found) == named(TABLES["Where a call would go"], "out")
 
 
 def test_parameters() -> None:

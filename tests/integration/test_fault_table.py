@@ -45,7 +45,8 @@ def always(answer: Answer) -> Callable[[bool], Answer]:
 
 FAULTS: dict[str, Callable[[bool], Answer]] = {
     "429": always(Status(429, ERROR)),
-    "429, `Retry-After` of at most 30 s": always(Status(429, ERROR, {"retry-after-ms": "20"})),
+    "429, `Retry-After` of at most 2 s": always(Status(429, ERROR, {"retry-after-ms": "20"})),
+    "429, `Retry-After` of at most 30 s": always(Status(429, ERROR, {"retry-after-ms": "60"})),
     "429, a longer `Retry-After`": always(Status(429, ERROR, {"retry-after": "60"})),
     "429, the account's quota is used up": always(
         Status(429, {"error": {"message": "pay", "code": "insufficient_quota"}})
@@ -114,6 +115,7 @@ async def test_what_becomes_of_a_call(
 ) -> None:
     """As often asked and answered as the page says."""
     monkeypatch.setattr("trunkline.layers.retry._BASE_S", 0.0)
+    monkeypatch.setattr("trunkline.layers.retry._LONGEST_BESIDE_S", 0.04)  # stands for 2 s
 
     def respond(request: Request) -> Answer:
         return FAULTS[fault](stream) if request.path.startswith("/one/") else answer_hello(request)

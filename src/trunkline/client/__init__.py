@@ -23,7 +23,6 @@ from trunkline.client.stack import layers
 from trunkline.client.targets import known_targets
 from trunkline.clock import Clock, SystemClock
 from trunkline.config import BudgetRule, Config, from_mapping, load
-from trunkline.egress import reachable
 from trunkline.errors import ConfigError, RecordError
 from trunkline.interfaces import UsageHook
 from trunkline.layers.ratelimit import Limiter
@@ -31,6 +30,7 @@ from trunkline.reply import Reply
 from trunkline.routing.plan import Planner
 from trunkline.service import Service, stack
 from trunkline.transport import Transport
+from trunkline.transport.probes import probe_all
 from trunkline.types import Call, Principal
 
 _HOOKS_S = 5.0
@@ -179,15 +179,12 @@ class Trunkline:
     def status(self) -> dict[str, bool]:
         """Tell for each provider whether it can be reached now and is not resting after failures.
 
-        Opens a connection to each and closes it again: free of charge, at most a second in all.
+        Asks each for the list of its models: free of charge, at most two seconds in all.
         """
-        providers = self.config.providers.values()
-        reached = reachable(
-            {provider.name: provider.deployment("").base_url for provider in providers}
-        )
+        found = probe_all(self.config.providers.values(), SystemClock())
+        now_s = self.clock.monotonic_s()
         return {
-            name: up and not self.health.resting(name, self.clock.monotonic_s())
-            for name, up in reached.items()
+            name: told.ok and not self.health.resting(name, now_s) for name, told in found.items()
         }
 
     def check_writable(self) -> None:

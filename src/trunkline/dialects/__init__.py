@@ -1,9 +1,9 @@
 """Wire formats: each dialect is one module of pure functions that satisfies `Dialect`.
 
 Caller's side: `read` takes a request, `write` gives an answer. Provider's side: `encode` makes a
-request (`continues` says whether it can hand on the beginning of an answer), `decode`,
-`decode_frame` and `decode_error` take an answer. Dialects do no I/O, know no clock and never import
-each other; what passes between two of them is `trunkline.types`.
+request (`continues` says whether it can hand on the beginning of an answer), `listing` one for its
+models; `decode`, `decode_frame` and `decode_error` take an answer. Dialects do no I/O, know no
+clock and never import each other; what passes between two of them is `trunkline.types`.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ class Dialect(Protocol):
 
     def encode(self, chat: Chat, deployment: Deployment) -> Outgoing:
         """Make the request for a provider."""
+
+    def listing(self, deployment: Deployment) -> Outgoing:
+        """Make the request for the list of a provider's models, which costs nothing."""
 
     def continues(self, chat: Chat, deployment: Deployment) -> bool:
         """Whether `encode` can have a deployment go on from `chat.partial`.

@@ -24,7 +24,7 @@ from trunkline.gateway.holders import Holder
 from trunkline.gateway.http import Hangup, Request
 from trunkline.gateway.keys import KeyRing
 from trunkline.gateway.relay import STOPPING, refusal, relay
-from trunkline.gateway.surfaces import admin, metrics, models
+from trunkline.gateway.surfaces import admin, metrics, models, routing
 
 logger = logging.getLogger("trunkline.gateway")
 
@@ -113,6 +113,10 @@ class Gateway:
         elif path == "/metrics":
             _only(request, path)
             await metrics.answer(request, self._keys, self._line.config.data_dir)
+        elif routing.methods(path):
+            _only(request, path)
+            holder = self._keys.holder(request.headers)
+            await routing.answer(request, path, self._line, holder, self._limit_bytes)
         elif admin.methods(path):
             _only(request, path)
             await self._administer(request, path, self._keys.holder(request.headers))
@@ -186,7 +190,9 @@ def _family(request: Request, path: str) -> Dialect:
 
 
 def _methods(path: str) -> tuple[str, ...]:
-    return ("POST",) if path in _CHATS else admin.methods(path) or ("GET", "HEAD")
+    if path in _CHATS:
+        return ("POST",)
+    return admin.methods(path) or routing.methods(path) or ("GET", "HEAD")
 
 
 def _only(request: Request, path: str) -> None:

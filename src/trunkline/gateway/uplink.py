@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from trunkline.config.model import Role
+from trunkline.gateway.seen import Seen
 from trunkline.journal.bell import socket_path
 
 ASKER = b"x-trunkline-asker"
@@ -42,6 +43,8 @@ class Report(Struct, frozen=True, kw_only=True):
     """How many were sent away for want of one."""
     retries_refused: int = 0
     """How many retries the budget did not allow."""
+    seen: dict[str, Seen] = {}
+    """What it knows of deployments that were asked."""
 
 
 class Asker(Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from trunkline.gateway.app import Gateway
 from trunkline.gateway.follower import Follower
 from trunkline.gateway.keys import KeyRing, admin_key, secret
 from trunkline.gateway.link import Link
+from trunkline.gateway.seen import seen
 from trunkline.gateway.server import Server
 from trunkline.gateway.told import Told, told
 from trunkline.gateway.uplink import Report, keep_telling
@@ -86,6 +87,7 @@ class Worker:
             waiting=state.parallel.waiting(),
             shed=state.parallel.shed,
             retries_refused=state.retries.refused,
+            seen=seen(line.health, line.clock),
         )
 
 

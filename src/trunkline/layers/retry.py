@@ -15,7 +15,9 @@ from trunkline.types import Call, Deployment
 _BASE_S = 0.5
 _LONGEST_S = 8.0
 _LONGEST_ASKED_S = 30.0
-"""A provider that asks for more than this is better left alone: another may answer now."""
+"""A provider that asks for more than this is better left alone."""
+_LONGEST_BESIDE_S = 2.0
+"""So is one that asks for more than this where another may answer now."""
 _MOST_ATTEMPTS = 16
 """Of one call, at all its deployments: after so many each has one more and no second."""
 
@@ -26,8 +28,9 @@ def retry(
     """Retry errors marked `retry_same`, up to the deployment's `retries`, while the budget lasts.
 
     Waits with full jitter (uniform between 0 and a doubling bound), or exactly as long as the
-    provider asked. `chance` returns a float in [0, 1). When we refuse a further try ourselves, what
-    the provider said before is the error.
+    provider asked, 30 s at most, and 2 s where another deployment may answer now. `chance` returns
+    a float in [0, 1). When we refuse a further try ourselves, what the provider said before is the
+    error.
     """
 
     def layer(inner: Service) -> Service:
@@ -47,10 +50,11 @@ def retry(
                     raise before from None
                 except ProviderError as error:
                     before = error
-                delay_s = _delay_s(before, tries, target, chance)
+                assert call.trail is not None
+                most_s = _LONGEST_BESIDE_S if call.trail.others else _LONGEST_ASKED_S
+                delay_s = _delay_s(before, tries, target, chance, most_s)
                 if delay_s is None or not _in_time(call, clock, delay_s):
                     raise before
-                assert call.trail is not None
                 said = call.trail.route
                 if not budget.take(clock.monotonic_s()):
                     said.append(f"{target.name}: {before.code}, no retry left for {budget.name}")
@@ -65,13 +69,17 @@ def retry(
 
 
 def _delay_s(
-    error: ProviderError, tries: int, target: Deployment, chance: Callable[[], float]
+    error: ProviderError,
+    tries: int,
+    target: Deployment,
+    chance: Callable[[], float],
+    most_s: float,
 ) -> float | None:
     """Decide: seconds to wait before the next try, None to give up."""
     if not error.retry_same or tries >= target.retries:
         return None
     if error.retry_after_s is not None:
-        return error.retry_after_s if error.retry_after_s <= _LONGEST_ASKED_S else None
+        return error.retry_after_s if error.retry_after_s <= most_s else None
     return chance() * min(_LONGEST_S, _BASE_S * float(2**tries))
 
 

@@ -86,6 +86,11 @@ class Pace:
         self._catch_up()
         return self._at_s
 
+    @property
+    def first_s(self) -> float | None:
+        """How long a first token took lately, on average; None = nothing is known."""
+        return self._first_s if self.samples else None
+
     def expected_s(self, output_tokens: int, now_s: float, *, fading: bool = True) -> float:
         """Return how long an answer of so many tokens is likely to take, failures included.
 

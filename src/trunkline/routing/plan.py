@@ -10,6 +10,9 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from math import isfinite
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -83,7 +86,10 @@ class Standing(Struct, frozen=True):
     name: str
     why: str
     score: float
+    """By the strategy, the less the better; infinite = not known."""
     tier: int
+    note: str | None = None
+    """What is different from what was asked for."""
 
 
 class Explanation(Struct, frozen=True):
@@ -94,6 +100,24 @@ class Explanation(Struct, frozen=True):
     candidates: tuple[Standing, ...]
     """In the order in which they would be asked."""
     skipped: tuple[Skip, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it; a score that is not known is null."""
+        return {
+            "group": self.group,
+            "strategy": self.strategy,
+            "candidates": [
+                {
+                    "deployment": one.name,
+                    "tier": one.tier,
+                    "score": one.score if isfinite(one.score) else None,
+                    "why": one.why,
+                    "note": one.note,
+                }
+                for one in self.candidates
+            ],
+            "skipped": [{"deployment": skip.name, "why": skip.why} for skip in self.skipped],
+        }
 
 
 class Planner:
@@ -166,13 +190,24 @@ class Planner:
         standings: tuple[list[Standing], ...] = [], [], []
         for leg, members in parted:
             ranks = rank(leg.strategy, members, facts, self._chance)
-            for ranked, place in ((each, n) for n, some in enumerate(ranks) for each in some):
-                why = say(leg.strategy, ranked, len(members))
-                one = Standing(ranked.name, why, ranked.score, ranked.member.tier)
+            order = [(each, place) for place, some in enumerate(ranks) for each in some]
+            for nth, (ranked, place) in enumerate(order, start=1):
+                member, why = ranked.member, say(leg.strategy, ranked, len(members), nth)
+                note = leg.candidates[member.place].note
+                one = Standing(ranked.name, why, ranked.score, member.tier, note)
                 standings[place].append(one)
         name = group.name if group else None
         first, second, last = standings
         return Explanation(name, legs[0].strategy, (*first, *second, *last), skipped)
+
+    def reached(self, names: Iterable[str]) -> set[str]:
+        """Return the deployments that calls for these names may be sent to first or later."""
+        found = set[str]()
+        for name in names:
+            with suppress(TrunklineError):  # nobody answers to it now
+                _, legs = self._names.meant(None, name)
+                found |= {each.deployment.name for leg in legs for each in leg.candidates}
+        return found
 
     def _way(self, group: Group | None, legs: Iterable[Leg], call: Call) -> Way:
         spoken = call.body.dialect if isinstance(call.body, Wire) else None

@@ -113,24 +113,25 @@ def silent(vital: Vital, now_s: float) -> float:
     return silent_s if late_s is not None and silent_s > _SILENT_S + 2 * late_s else 0.0
 
 
-def say(strategy: str, ranked: Ranked, count: int) -> str:
-    """Return in a few words why `ranked` was put first of `count`."""
+def say(strategy: str, ranked: Ranked, count: int, nth: int = 1) -> str:
+    """Return in a few words why `ranked` stands where it does, usually first of `count`."""
     if ranked.behind:
         return ranked.behind
     score, member = ranked.score, ranked.member
+    place = f"best of {count}" if nth == 1 else f"number {nth} of {count}"
     if strategy == "latency":
         what = f"latency {score:.2f} s" if member.vital.pace.samples else "latency not known yet"
     elif strategy == "cost":
         what = "price not known" if score == inf else f"cost {score / 1e9:.6f} USD"
-    elif strategy == "sticky":
+    elif strategy == "sticky" and nth == 1:
         return f"keeps the prompt's prefix, one of {count}"
     elif strategy == "weighted":
         return f"weight {member.deployment.weight:g}, one of {count}"
     elif strategy == "least_busy":
         what = f"busy {member.vital.busy}"
     else:
-        return f"first of {count}"
-    return f"{what}, best of {count}"
+        return f"first of {count}" if nth == 1 else place
+    return f"{what}, {place}"
 
 
 def _by_score(ranked: Ranked) -> tuple[float, int]:

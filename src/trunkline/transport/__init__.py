@@ -6,7 +6,8 @@ the first frame under a 200, fails by an exception while another attempt may sti
 
 Read on: `port` (what is asked of an HTTP client), `source` (frames of a body), `sse` (framing),
 `watch` (time-outs), `pools` (one client per loop), `http1_client` (kept connections), `http1` (one
-connection and its exchanges), `aiohttp_client` (what is behind a proxy).
+connection and its exchanges), `aiohttp_client` (what is behind a proxy), `probes` (how providers
+are, asked for nothing).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from trunkline.transport.pools import Pools
 from trunkline.transport.port import Exchange, HttpClient
 from trunkline.transport.source import WireSource, name_blame, read_body
 from trunkline.transport.watch import Watch
-from trunkline.types import Call, Chat, Outgoing
+from trunkline.types import Call, Chat, Limits, Outgoing
 
 MAX_ERROR_BYTES = 1024 * 1024
 
@@ -67,6 +68,20 @@ class Transport:
             name_blame(error, deployment)
             raise
         return Reply(source, deployment, head=head, headers=exchange.headers)
+
+    async def knock(self, outgoing: Outgoing) -> int:
+        """Send a request that is no call; return the status of its answer, whose body is not read.
+
+        Keeps no time: the caller does.
+
+        Raises:
+            ProviderError: there was no answer.
+            ConfigError: the URL or a header cannot be sent.
+        """
+        client = await self._pools.client()
+        exchange = await _start(client, outgoing, Watch(self._clock, Limits()))
+        exchange.close()
+        return exchange.status
 
     async def close(self) -> None:
         """Close the connections of the running loop. Other loops close theirs as they end."""

@@ -123,6 +123,8 @@ class Trail(Struct, kw_only=True):
     """What the caller should know although the call went well."""
     room: Allowance | None = None
     """None = the caller has no rate limits."""
+    others: bool = False
+    """Whether another deployment may be asked now, should the one that is asked fail."""
 
     @property
     def cost(self) -> Cost:

@@ -111,6 +111,22 @@ async def test_a_success_ends_the_trying() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("asked_s", "others", "waited"),
+    [(2.0, True, [2.0]), (2.1, True, []), (2.1, False, [2.1]), (30.0, False, [30.0])],
+)
+async def test_it_waits_less_where_others_may_answer(
+    asked_s: float, others: bool, waited: list[float]
+) -> None:
+    """Up to 30 s for the only one, up to 2 s where another is left."""
+    call = request()
+    assert call.trail is not None
+    call.trail.others = others
+    error = UpstreamRateLimited("429", upstream_status=429, retry_after_s=asked_s)
+    slept, _ = await waits(Inner(error, Refused("400", upstream_status=400)), call)
+    assert slept == waited
+
+
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
 async def test_waits_have_full_jitter_under_a_doubling_bound(chance: float) -> None:
     """Uniform from 0 to 0.5 s, 1 s, 2 s, ... and never more than 8 s."""

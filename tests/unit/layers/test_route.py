@@ -223,6 +223,48 @@ async def test_what_was_skipped_and_why_one_was_chosen_is_on_the_trail() -> None
     ]
 
 
+class Noting(Inner):
+    """Notes at each attempt whether others were left."""
+
+    def __init__(self, *answers: Answer) -> None:
+        super().__init__(*answers)
+        self.others: list[bool] = []
+
+    async def __call__(self, call: Call) -> Reply:
+        """Play the next answer."""
+        assert call.trail is not None
+        self.others.append(call.trail.others)
+        return await super().__call__(call)
+
+
+async def left(plan: Plan, health: Health) -> list[bool]:
+    """Have all fail; return for each that was asked whether others were left."""
+    inner = Noting(ConnectionLost("reset"))
+    service = route(lambda call: plan, Hedges(ManualClock(), health))(inner)
+    with pytest.raises(TrunklineError):
+        await service(ask(trail=Trail()))
+    return inner.others
+
+
+@pytest.mark.parametrize("group", [None, Group(name="g", deployments=())])
+async def test_an_attempt_knows_whether_others_are_left(group: Group | None) -> None:
+    """Who rests does not count, for he will refuse."""
+    rows = tuple(Candidate(Deployment(provider=f"p{n}", model="m")) for n in range(3))
+    health = Health()
+    assert await left(Plan(rows, group=group), health) == [True, True, False]
+    assert await left(Plan(rows[:1], group=group), health) == [False]
+    health.of("p2/m").circuit.adopt("limited", 60.0, "upstream_rate_limited", 0.0)
+    assert await left(Plan(rows, group=group), health) == [True, False, False]
+
+
+async def test_groups_for_want_of_room_are_others_too() -> None:
+    """Until they have been asked."""
+    rows = [Candidate(Deployment(provider=f"p{n}", model="m")) for n in range(2)]
+    group = Group(name="g", deployments=(), rate_limit_fallbacks=("h",))
+    plan = Plan((rows[0],), (), group, lambda error: (rows[1],))
+    assert await left(plan, Health()) == [True, False]
+
+
 async def test_a_call_is_not_walked_for_ever() -> None:
     """However many deployments there are."""
     inner = Inner(ConnectionLost("reset"))

@@ -349,7 +349,7 @@ def test_a_plan_can_be_explained() -> None:
     assert (told.group, told.strategy) == ("g", "latency")
     assert [(one.name, one.why, one.score) for one in told.candidates] == [
         ("ollama/b", "latency 0.25 s, best of 2", 0.25),
-        ("ollama/a", "latency 0.50 s, best of 2", 0.5),
+        ("ollama/a", "latency 0.50 s, number 2 of 2", 0.5),
     ]
     assert told.skipped == (Skip("ollama/text", "lacks tools"),)
     plain = planner.explain(ask("openai/gpt-4o"))

@@ -14,7 +14,7 @@ Source: https://platform.claude.com/docs/en/api/messages 2026-11-20
 from typing import Final, Literal
 
 from trunkline.dialects.anthropic.answer import decode, decode_frame
-from trunkline.dialects.anthropic.encode import continues, encode
+from trunkline.dialects.anthropic.encode import continues, encode, listing
 from trunkline.dialects.anthropic.errors import decode_error
 from trunkline.dialects.anthropic.request import read
 from trunkline.dialects.anthropic.write import write
@@ -30,6 +30,7 @@ __all__ = [
     "decode_error",
     "decode_frame",
     "encode",
+    "listing",
     "read",
     "write",
 ]

@@ -47,8 +47,8 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     else:
         fields.pop("stream", None)
     return Outgoing(
-        url=_url(deployment.base_url),
-        headers=_headers(chat, deployment, wire),
+        url=_url(deployment.base_url, "/messages"),
+        headers=_headers(deployment, wire, stream=chat.stream),
         body=dump(fields),
         dropped=tuple(sorted(dropped)),
     )
@@ -100,17 +100,30 @@ def _is_unsigned(raw: Raw) -> bool:
     return block.get("type") == "thinking" and block.get("signature") == ""
 
 
-def _url(base_url: str) -> str:
+def listing(deployment: Deployment) -> Outgoing:
+    """Make the request for the list of the provider's models, which costs nothing.
+
+    Source: https://platform.claude.com/docs/en/api/models-list (2026-11-20)
+    """
+    return Outgoing(
+        url=_url(deployment.base_url, "/models"),
+        headers=_headers(deployment, None, stream=False),
+        body=b"",
+        method="GET",
+    )
+
+
+def _url(base_url: str, path: str) -> str:
     base, mark, query = base_url.partition("?")
-    return f"{base.rstrip('/')}/messages{mark}{query}"
+    return f"{base.rstrip('/')}{path}{mark}{query}"
 
 
-def _headers(chat: Chat, deployment: Deployment, wire: Wire | None) -> dict[str, str]:
+def _headers(deployment: Deployment, wire: Wire | None, *, stream: bool) -> dict[str, str]:
     """Return the headers: the caller's version and betas count, and the deployment's betas too."""
     said = wire.headers if wire is not None and wire.dialect == "anthropic" else {}
     headers = {
         "content-type": "application/json",
-        "accept": "text/event-stream" if chat.stream else "application/json",
+        "accept": "text/event-stream" if stream else "application/json",
         "anthropic-version": _VERSION,
         **said,
     }

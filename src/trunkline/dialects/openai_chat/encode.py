@@ -48,7 +48,7 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
         dropped += [tool.name for tool in chat.prompt.tools if tool.kind not in TOOL_KINDS]
     return Outgoing(
         url=url(deployment.base_url, "/chat/completions"),
-        headers=headers(chat, deployment),
+        headers=headers(deployment, stream=chat.stream),
         body=dump(fields),
         dropped=tuple(dropped),
     )
@@ -137,11 +137,20 @@ def url(base_url: str, path: str) -> str:
     return f"{base.rstrip('/')}{path}{mark}{query}"
 
 
-def headers(chat: Chat, deployment: Deployment) -> dict[str, str]:
+def listing(deployment: Deployment) -> Outgoing:
+    """Make the request for the list of the provider's models, which costs nothing.
+
+    Source: https://platform.openai.com/docs/api-reference/models/list (2026-11-20)
+    """
+    fields = headers(deployment, stream=False)
+    return Outgoing(url=url(deployment.base_url, "/models"), headers=fields, body=b"", method="GET")
+
+
+def headers(deployment: Deployment, *, stream: bool) -> dict[str, str]:
     """Return the headers of a request: what is sent and taken, the key, the configured ones."""
     fields = {
         "content-type": "application/json",
-        "accept": "text/event-stream" if chat.stream else "application/json",
+        "accept": "text/event-stream" if stream else "application/json",
     }
     if deployment.api_key is not None:
         key = deployment.api_key.reveal()

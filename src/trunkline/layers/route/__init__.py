@@ -36,12 +36,14 @@ def route(plan: Callable[[Call], Plan], hedges: Hedges) -> Layer:
                 return await Walk(inner, call, way, hedges).answer()
             # Most calls need no more than their first candidate, and get it without a walk.
             first = way.candidates[0].deployment
+            assert call.trail is not None
+            if len(way.candidates) > 1:
+                call.trail.others = hedges.any_awake(way.candidates[1:])
             try:
                 reply = await inner(replace(call, target=first))
             except TrunklineError as error:
                 failed = error
             else:
-                assert call.trail is not None
                 call.trail.route.append(f"{first.name}: answered")
                 return reply
             return await Walk(inner, call, way, hedges).answer(failed)

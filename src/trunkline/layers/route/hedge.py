@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from trunkline.clock import Clock
 from trunkline.config.model import Hedge as Rule
 from trunkline.reply import Reply
 from trunkline.routing.health import Health
 from trunkline.routing.pace import Pace
+from trunkline.routing.plan import Candidate
 
 _MOST_SAVED = 10.0
 """Second attempts that a quiet time may save up."""
@@ -37,6 +38,12 @@ class Hedges:
     def is_well(self, deployment: str) -> bool:
         """Whether a deployment may be asked although nobody has to."""
         return self._health.of(deployment).circuit.calm
+
+    def any_awake(self, candidates: Iterable[Candidate]) -> bool:
+        """Whether one of them does not rest."""
+        circuits = (self._health.of(each.deployment.name).circuit for each in candidates)
+        now_s = self.clock.monotonic_s
+        return any(circuit.calm or not circuit.rest_s(now_s()) for circuit in circuits)
 
     def take(self, group: str) -> bool:
         """Take one second attempt from what is saved; False = there is none left."""

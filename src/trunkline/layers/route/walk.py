@@ -109,8 +109,17 @@ class Walk:
             candidate = self._way[self._at]
             self._at += 1
             if self._is_new(candidate):
+                self._trail.others = self._may_turn() or self._hedges.any_awake(
+                    each for each in self._way[self._at :] if self._is_new(each)
+                )
                 return candidate
         return None
+
+    def _may_turn(self) -> bool:
+        """Whether other groups are asked when there is no room here, and were not yet."""
+        plan = self._plan
+        fallbacks = plan.group is not None and plan.group.rate_limit_fallbacks
+        return bool(fallbacks) and self._way is plan.candidates
 
     def _is_new(self, candidate: Candidate) -> bool:
         return not self._causes or candidate.deployment.name not in dict(self._causes)

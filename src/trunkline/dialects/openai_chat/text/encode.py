@@ -37,6 +37,6 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     address(fields, chat, deployment)
     return Outgoing(
         url=url(deployment.base_url, "/completions"),
-        headers=headers(chat, deployment),
+        headers=headers(deployment, stream=chat.stream),
         body=dump(fields),
     )
