@@ -48,6 +48,8 @@ class Provider:
         """Answer, on another thread than the test's."""
         if "bad" in request.headers["authorization"]:
             return Status(500, {"error": {"message": "not today"}})
+        if request.method == "GET":  # a probe, which costs nothing
+            return Json({"object": "list", "data": []})
         self.answers += 1
         if request.json().get("stream"):
             return Sse(chat_chunks(_TEXT, usage=_USAGE), delay_s=_SLOW_S).late(_LATE_S)
