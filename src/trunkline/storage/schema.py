@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from msgspec.structs import asdict
 
+from trunkline.storage.counts import COUNTS
 from trunkline.storage.database import Words
 
 _TABLES = """
@@ -121,15 +122,7 @@ CREATE TABLE usage_sums (
     tenant_id TEXT NOT NULL,
     tags TEXT NOT NULL,
     tracked BIGINT NOT NULL,
-    requests BIGINT NOT NULL,
-    attempts BIGINT NOT NULL,
-    prompt_tokens BIGINT NOT NULL,
-    completion_tokens BIGINT NOT NULL,
-    cached_tokens BIGINT NOT NULL,
-    reasoning_tokens BIGINT NOT NULL,
-    cost_nusd BIGINT NOT NULL,
-    unknown_requests BIGINT NOT NULL,
-    unknown_attempts BIGINT NOT NULL,
+    {counts},
     PRIMARY KEY (
         quarter, model, deployment, key_id, user_id, team_id, tenant_id, tags, tracked
     )
@@ -142,15 +135,7 @@ CREATE TABLE usage_days (
     day BIGINT NOT NULL,
     tenant_id TEXT NOT NULL,
     name TEXT NOT NULL,
-    requests BIGINT NOT NULL,
-    attempts BIGINT NOT NULL,
-    prompt_tokens BIGINT NOT NULL,
-    completion_tokens BIGINT NOT NULL,
-    cached_tokens BIGINT NOT NULL,
-    reasoning_tokens BIGINT NOT NULL,
-    cost_nusd BIGINT NOT NULL,
-    unknown_requests BIGINT NOT NULL,
-    unknown_attempts BIGINT NOT NULL,
+    {counts},
     PRIMARY KEY (kind, day, tenant_id, name)
 );
 CREATE TABLE usage_spans (
@@ -159,15 +144,7 @@ CREATE TABLE usage_spans (
     day BIGINT NOT NULL,
     tenant_id TEXT NOT NULL,
     name TEXT NOT NULL,
-    requests BIGINT NOT NULL,
-    attempts BIGINT NOT NULL,
-    prompt_tokens BIGINT NOT NULL,
-    completion_tokens BIGINT NOT NULL,
-    cached_tokens BIGINT NOT NULL,
-    reasoning_tokens BIGINT NOT NULL,
-    cost_nusd BIGINT NOT NULL,
-    unknown_requests BIGINT NOT NULL,
-    unknown_attempts BIGINT NOT NULL,
+    {counts},
     PRIMARY KEY (days, kind, day, tenant_id, name)
 ){clustered};
 CREATE TABLE scope_sums (
@@ -297,4 +274,5 @@ CREATE TABLE circuits (
 
 def tables(words: Words) -> str:
     """Return the statements that make all tables in an empty database."""
-    return _TABLES.format(**asdict(words))
+    counts = ",\n    ".join(f"{name} BIGINT NOT NULL" for name in COUNTS)
+    return _TABLES.format(counts=counts, **asdict(words))

@@ -1,15 +1,17 @@
 """An empty database of PostgreSQL, and what stands on it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 
 import pytest
 
 from tests.databases import Open, empty
 from tests.servers import Postgres
+from tests.unit.storage.conftest import clear, store
 from trunkline.storage.database import Database
 from trunkline.storage.postgres import PostgresDatabase
-from trunkline.storage.store import Store
+
+__all__ = ["clear", "database", "one_database", "other", "place", "store"]
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +41,3 @@ def other(postgres: Postgres) -> Iterator[Database]:
     """Another empty database."""
     with postgres.database() as url, closing(PostgresDatabase(url)) as made:
         yield made
-
-
-@pytest.fixture
-def store(database: Database) -> Store:
-    """An empty store."""
-    return Store(database)
-
-
-@pytest.fixture
-def clear(database: Database) -> Callable[[], None]:
-    """Return what removes all rows."""
-    return lambda: empty(database)
