@@ -247,7 +247,8 @@ class Storage(Struct, frozen=True, kw_only=True):
     database_url: Secret | None = None
     """PostgreSQL; None = a file in the data folder."""
     redis_url: Secret | None = None
-    """Valkey or Redis, which hands out money before PostgreSQL is asked; None = there is none."""
+    """Valkey or Redis: hands out money before PostgreSQL is asked, and keeps the rate limits of all
+    replicas; None = there is none."""
     keep_days: int | None = None
     """For how many days calls are kept one by one; None = for ever. Sums are always kept."""
 
