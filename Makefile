@@ -19,7 +19,7 @@ run: $(VENV)/.run $(VENV)/.project ## install the locked run set and start the g
 	@$(BIN)/trunkline serve
 
 test: lint ## everything but the torture loops (< 10 min)
-	$(BIN)/python -m pytest -n auto -m "not torture" --acceptance-report $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto -m "not torture" --hypothesis-profile=test --acceptance-report $(PYTEST_ARGS)
 
 check: lint ## lint, types, imports and unit tests (< 60 s)
 	$(BIN)/python -m pytest tests/unit -m "not torture" $(PYTEST_ARGS)
@@ -35,10 +35,10 @@ bench: $(VENV)/.dev $(VENV)/.project ## measure; prints numbers, fails on none
 	$(BIN)/python -m bench
 
 torture: $(VENV)/.dev $(VENV)/.project ## the long loops: kills and soak
-	$(BIN)/python -m pytest -m torture --timeout 0 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m torture --hypothesis-profile=torture --timeout 0 $(PYTEST_ARGS)
 
 acceptance: $(VENV)/.dev $(VENV)/.project ## run the acceptance tests; print the rows proven and not proven
-	$(BIN)/python -m pytest -m acceptance --acceptance-report $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m acceptance --hypothesis-profile=test --acceptance-report $(PYTEST_ARGS)
 
 prices: $(VENV)/.dev ## compile the price data of the locked genai-prices into the package
 	$(BIN)/python -m tools.compile_prices

@@ -121,7 +121,7 @@ async def compare(
 ) -> tuple[float, float]:
     """Return (layered, bare), medians over rounds in turns."""
     inner = canned(blocks)
-    [candidate, *_] = line.planner.plan(call)
+    [candidate, *_] = line.planner.plan(call).candidates
     aimed = replace(call, target=candidate.deployment)
     layered = stack(line.layers, inner)
     with_us: list[float] = []
@@ -146,7 +146,7 @@ async def budgets(call: Call, body: list[bytes]) -> None:
     none_us = 0.0
     for scopes in ((), ("user:u",), SCOPES):
         async with Trunkline.from_config(settings(*scopes)) as line:
-            aimed = replace(call, target=line.planner.plan(call)[0].deployment)
+            aimed = replace(call, target=line.planner.plan(call).candidates[0].deployment)
             own_us = await least(stack(line.layers, inner), call) - await least(inner, aimed)
         none_us = none_us or own_us
         print(
@@ -170,7 +170,7 @@ async def measure() -> None:
     await budgets(call, body)
     async with Trunkline.from_config(settings("user:u", "provider:openai")) as line:
         inner = canned(body)
-        aimed = replace(call, target=line.planner.plan(call)[0].deployment)
+        aimed = replace(call, target=line.planner.plan(call).candidates[0].deployment)
         own = await least(stack(line.layers, inner), call) - await least(inner, aimed)
         task = await task_us()
         print(

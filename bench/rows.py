@@ -1,12 +1,13 @@
 """What ten million attempts cost whoever asks, and whoever holds money.
 
-    python -m bench rows [--write] [--rows=10000000]
+    python -m bench rows [--write] [--rows=10000000] [--database=FILE or URL]
 
-Fills a SQLite store by the way that the steward takes: calls of 90 days, of 5,000 users with 500
-keys in 50 tenants, at 20 models. They come in runs of eight by the same user at the same model.
+Fills a store by the way that the steward takes, unless it has rows: calls of 90 days, of 5,000
+users with 500 keys in 50 tenants, at 20 models. They come in runs of eight by the same user at the
+same model.
 Then times what pages ask, and what a hold waits for; each round asks about somebody else. A run of
-all measurements, where this is not named, fills 100,000. With `--write` the table goes to
-bench/results/.
+all measurements, where this is not named, fills 100,000. Without `--database` it is a SQLite file
+that goes again. With `--write` the table goes to bench/results/, a file for each engine.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from bench.gateway import machine
 from trunkline.accounting.leases import Want
 from trunkline.accounting.period import window
+from trunkline.storage.database import Database
 from trunkline.storage.ledger import SqlLeases
 from trunkline.storage.rows import By, CallFilter, UsageFilter
 from trunkline.storage.sqlite import SqliteDatabase
@@ -36,7 +38,7 @@ CALLS_IN_A_ROW = 8
 CALLS_AT_ONCE = 20_000
 STEWARDS_CALLS = 667
 ROUNDS = 7
-PAGE_MS, HOLD_MS = 100, 5
+USAGE_MS, PAGE_MS, NOTHING_MS, HOLD_MS = 50, 50, 10, 5
 SECOND_NS = 10**9
 DAY_NS = 86_400 * SECOND_NS
 END_NS = 1_795_132_800 * SECOND_NS
@@ -48,15 +50,15 @@ FILE = f"{OWNER}.000000.log"
 
 def main() -> None:
     rows = ROWS if "rows" in sys.argv else FEW_ROWS
-    rows = next((int(a[7:]) for a in sys.argv if a.startswith("--rows=")), rows)
+    rows = int(_option("rows") or rows)
     before = os.getloadavg()[0]
-    lines = ["| what | median (spread), ms | at most | |", "|---|---|---|---|"]
+    lines = ["| what | median (spread), ms | CPU, ms | at most | |", "|---|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "trunkline.db")
-        store = Store(SqliteDatabase(file))
-        filled = fill(store, rows)
-        size_gb = sum(each.stat().st_size for each in Path(folder).iterdir()) / 1e9
-        print("\n".join([f"{filled}, {size_gb:.1f} GB", *lines]), flush=True)
+        database, engine = _database(_option("database") or f"{folder}/trunkline.db")
+        store = Store(database)
+        filled = "Filled before" if store.calls(1) else fill(store, rows)
+        filled += f", {_size_gb(database):.1f} GB"
+        print("\n".join([filled, *lines]), flush=True)
         for line in measured(store, rows):
             lines.append(line)
             print(line, flush=True)
@@ -64,11 +66,31 @@ def main() -> None:
     about = f"{machine()}; load {before:.1f} before, {os.getloadavg()[0]:.1f} after."
     print(f"\n{about}")
     if "--write" in sys.argv:
-        head = (
-            f"# What {rows:,} attempts cost whoever asks\n\n{about}\n{filled}, {size_gb:.1f} GB.\n"
-        )
-        text = "\n".join(["`python -m bench rows`; SQLite.\n", *lines])
-        Path(__file__).with_name("results").joinpath("rows.md").write_text(f"{head}{text}\n")
+        head = f"# What {rows:,} attempts cost whoever asks: {engine}\n\n{about}\n{filled}.\n"
+        text = "\n".join(["`python -m bench rows`\n", *lines])
+        name = "rows.md" if engine == "SQLite" else "rows-postgresql.md"
+        Path(__file__).with_name("results").joinpath(name).write_text(f"{head}{text}\n")
+
+
+def _option(name: str) -> str | None:
+    start = f"--{name}="
+    return next((arg[len(start) :] for arg in sys.argv if arg.startswith(start)), None)
+
+
+def _database(place: str) -> tuple[Database, str]:
+    if "://" not in place:
+        return SqliteDatabase(Path(place)), "SQLite"
+    from trunkline.storage.postgres import PostgresDatabase
+
+    return PostgresDatabase(place), "PostgreSQL"
+
+
+def _size_gb(database: Database) -> float:
+    size = "pg_database_size(current_database())"
+    if isinstance(database, SqliteDatabase):
+        size = "page_count * page_size FROM pragma_page_count, pragma_page_size"
+    with database.session() as db:
+        return float(db.execute(f"SELECT {size}").fetchone()[0]) / 1e9
 
 
 def fill(store: Store, rows: int) -> str:
@@ -155,7 +177,7 @@ def measured(store: Store, rows: int) -> Iterator[str]:
     for by in grouped:
         for since_ns, what in ((month, "a month"), (None, "all time")):
             ask = partial(store.usage, by, UsageFilter(since_ns=since_ns))
-            yield timed(f"usage by {by}, {what}", PAGE_MS, [ask] * ROUNDS)
+            yield timed(f"usage by {by}, {what}", USAGE_MS, [ask] * ROUNDS)
     for who, filters in {
         "user": [UsageFilter(since_ns=month, user_id=f"user-{user}") for user in some],
         "key": [UsageFilter(since_ns=month, key_id=f"key_{user % KEYS}") for user in some],
@@ -164,15 +186,23 @@ def measured(store: Store, rows: int) -> Iterator[str]:
         ],
     }.items():
         pages_of = [partial(store.usage, "model", where) for where in filters]
-        yield timed(f"usage of one {who} by model, a month", PAGE_MS, pages_of)
+        yield timed(f"usage of one {who} by model, a month", USAGE_MS, pages_of)
     pages = {
         "newest calls": [CallFilter()] * ROUNDS,
         "newest calls of a user": [CallFilter(user_id=f"user-{user}") for user in some],
         "newest calls with a tag": [CallFilter(tag=f"team-{user % 10 * 2 + 1}") for user in some],
+        "newest calls of a user with a tag": [
+            CallFilter(user_id=f"user-{user | 1}", tag=f"team-{(user | 1) % 20}") for user in some
+        ],
+        "newest calls of a user with a tag of others": [
+            CallFilter(user_id=f"user-{user | 1}", tag=f"team-{(user + 2 | 1) % 20}")
+            for user in some
+        ],
         "newest calls with a tag nobody has": [CallFilter(tag="none")] * ROUNDS,
     }
     for what, wheres in pages.items():
-        yield timed(what, PAGE_MS, [partial(store.calls, where=where) for where in wheres])
+        most_ms = NOTHING_MS if "nobody" in what else PAGE_MS
+        yield timed(what, most_ms, [partial(store.calls, where=where) for where in wheres])
     leases = SqlLeases(store.database)
     for kind in ("global", "user", "key", "tenant", "tag", "provider", "deployment"):
         scopes = [_scope(kind, user) for user in some]
@@ -216,13 +246,15 @@ def _more(store: Store, first: int, of: int) -> None:
 
 
 def timed(what: str, most_ms: int | None, rounds: Sequence[Callable[[], object]]) -> str:
-    """Return a line of the table: what took how long."""
-    took_ms = []
+    """Return a line of the table: what took how long, and how much CPU of this process."""
+    took_ms, cpu_ms = [], []
     for ask in rounds:
-        start_ns = time.perf_counter_ns()
+        start_ns, start_cpu_ns = time.perf_counter_ns(), time.process_time_ns()
         ask()
         took_ms.append((time.perf_counter_ns() - start_ns) / 1e6)
+        cpu_ms.append((time.process_time_ns() - start_cpu_ns) / 1e6)
     middle = statistics.median(took_ms)
     verdict = "-" if most_ms is None else "pass" if middle <= most_ms else "MISSED"
     spread = f"{min(took_ms):.2f} - {max(took_ms):.2f}"
-    return f"| {what} | **{middle:.2f}** ({spread}) | {most_ms or '-'} | {verdict} |"
+    cpu = f"{statistics.median(cpu_ms):.2f}"
+    return f"| {what} | **{middle:.2f}** ({spread}) | {cpu} | {most_ms or '-'} | {verdict} |"

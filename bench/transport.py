@@ -107,7 +107,7 @@ async def measure(url: str) -> None:
             body = json.dumps(asked | {"stream": True} if stream else asked).encode()
             dialect = dialects.load("openai_chat")
             call = dialect.read(body)
-            target = line.planner.plan(call)[0].deployment
+            target = line.planner.plan(call).candidates[0].deployment
             aimed = replace(call, target=target)
             outgoing = dialect.encode(aimed, target)
             subjects = {

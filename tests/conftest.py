@@ -1,12 +1,13 @@
 """What every test shares: the acceptance marker and its report, and an environment of its own."""
 
+import gc
 import os
 import re
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
+from tests import examples
 from trunkline.interfaces import registered
 from trunkline.observability import redact
 
@@ -17,9 +18,7 @@ pytest_plugins = [
     "tests.server_fixtures",
 ]
 
-# How long an example takes says more about the machine than about us.
-settings.register_profile("ours", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("ours")
+examples.register()
 
 os.environ["TRUNKLINE_DISCOVERY"] = "off"  # whatever serves models on this machine is not asked
 
@@ -39,3 +38,9 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(registered(), "given", {})
     monkeypatch.setattr(redact, "_known", type(redact._known)())
+
+
+def pytest_collection_finish() -> None:
+    """Keep what collection has made out of the looks for garbage, of which tests take many."""
+    gc.collect()
+    gc.freeze()

@@ -25,7 +25,7 @@ from trunkline.types.record import Begun, Ended, Record
 TARGET = Deployment(provider="p", model="m")
 _TABLES = (
     "attempts", "calls", "journals", "journal_offsets", "usage_sums", "usage_days",
-    "scope_sums", "ledger_accounts", "ledger_leases",
+    "usage_spans", "call_tags", "scope_sums", "ledger_accounts", "ledger_leases",
 )  # fmt: skip
 
 

@@ -52,3 +52,12 @@ def valkey(valkey_server: Valkey) -> Valkey:
     valkey_server.start()
     valkey_server.flush()
     return valkey_server
+
+
+@pytest.fixture
+def patient_valkey(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> Valkey:
+    """The same; however busy the machine is, it is not taken for silent."""
+    from trunkline.storage import valkey as client
+
+    monkeypatch.setattr(client, "_TIMEOUT_S", 30)
+    return valkey

@@ -18,6 +18,8 @@ import aiohttp
 
 COMMAND = [sys.executable, "-c", "from trunkline.cli import main; main()"]
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+CIRCUIT = "trunkline: LLM circuit "
+"""How lines on stderr begin that tell of a circuit which opened or closed."""
 
 
 class Process:
@@ -79,10 +81,12 @@ class Process:
         return next(pid for pid, runs in self.children().items() if runs == module)
 
     async def heard(self, text: str) -> str:
-        """Wait for the next line on stderr; it has to hold `text`."""
-        await eventually(lambda: len(self._errors) > self._heard)
-        line = self._errors[self._heard]
-        self._heard += 1
+        """Wait for the next line on stderr but those of circuits; it has to hold `text`."""
+        line = CIRCUIT
+        while line.startswith(CIRCUIT):
+            await eventually(lambda: len(self._errors) > self._heard)
+            line = self._errors[self._heard]
+            self._heard += 1
         assert text in line
         return line
 

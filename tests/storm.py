@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from tests.serving import eventually
+from tests.serving import CIRCUIT, Process, eventually
 from trunkline.accounting.leases import Seen
 from trunkline.accounting.period import window
 from trunkline.config import load
@@ -48,6 +48,8 @@ class Provider:
         """Answer, on another thread than the test's."""
         if "bad" in request.headers["authorization"]:
             return Status(500, {"error": {"message": "not today"}})
+        if request.method == "GET":  # a probe, which costs nothing
+            return Json({"object": "list", "data": []})
         self.answers += 1
         if request.json().get("stream"):
             return Sse(chat_chunks(_TEXT, usage=_USAGE), delay_s=_SLOW_S).late(_LATE_S)
@@ -240,3 +242,10 @@ class Books:
         assert settled_nusd == paid_nusd == store.settled(self._scope, 0)
         self._database.close()
         return Closed(settled_nusd, overrun_nusd, calls)
+
+
+def ended_well(process: Process) -> bool:
+    """Whether a gateway ended by itself and said nothing but that circuits opened and closed."""
+    code, said = process.end()
+    odd = [line for line in said.splitlines() if not line.startswith(CIRCUIT)]
+    return (code, odd) == (0, [])

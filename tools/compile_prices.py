@@ -1,4 +1,4 @@
-"""Compile the prices of the pinned genai-prices into our own plain file.
+"""Compile the prices, and the contexts, of the pinned genai-prices into our own plain file.
 
 `python -m tools.compile_prices` writes `src/trunkline/catalog/prices.json`; a unit test compiles
 again and compares. The package stays a development dependency: importing it costs 220 ms and
@@ -62,7 +62,8 @@ class Compiler:
             prices.append(when | {"price": price})
         if any(entry["price"] is None for entry in prices):
             self.unstated.append(f"{provider}/{model.id}")
-        return {"id": model.id, "match": match([model.match]), "prices": prices}
+        context = {"context_tokens": model.context_window} if model.context_window else {}
+        return {"id": model.id, "match": match([model.match]), "prices": prices} | context
 
     def price(self, source: Any, *, free: bool) -> dict[str, Any] | None:
         """Return the fields of a `Price`; None where one could not be true.

@@ -5,9 +5,10 @@ Dialects never import each other; what they have in common stands here, below th
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from msgspec.json import Decoder, decode
 from trunkline.errors import BadAnswer, CapabilityMissing, InputError
 from trunkline.observability.redact import scrub
 from trunkline.types import (
+    Chat,
     Counted,
     Deployment,
     Embedded,
@@ -37,9 +39,19 @@ BROKEN = (DecodeError, UnicodeDecodeError, RecursionError)
 BLANKS = b"\xef\xbb\xbf \t\r\n"
 """What may stand before the JSON of a body: a byte order mark, and DeepSeek's keep-alive lines."""
 
+SEAM = b": trunkline continued on %b\n\n"
+"""A comment in a stream of events, which clients pass over: from here on another deployment speaks.
+"""
+SEAM_START = SEAM.partition(b"%")[0]
+
 _QUIET = (Started, Extra)
 _FIELDS = Decoder(dict[str, Raw])
 _NULL = Raw(b"null")
+_NUMBER = r"(\d+(?:\.\d+)?)"
+_DURATION = re.compile(f"(?:{_NUMBER}h)?(?:{_NUMBER}m(?!s))?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?")
+_EPOCH_FROM = 1e9
+_EPOCH_MS_FROM = 1e11
+"""A number of seconds above the first is a moment, above the second it is one in milliseconds."""
 
 
 def unframed(raw: bytes) -> tuple[bytes, bytes]:
@@ -148,6 +160,49 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         now = parsedate_to_datetime(headers.get("date", ""))
     except ValueError:
         return None
+    return _between_s(now, then)
+
+
+def room_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until a rate limit has room again, by an answer's headers (lower case).
+
+    Only limits of which nothing remains count; None = there is none that says when. A reset is a
+    duration (`6ms`, `1m3s`, or seconds), a date, or seconds or milliseconds since the epoch; the
+    latter are counted from the answer's own `date`. Where several are used up it is the latest.
+    Source: https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers,
+    https://docs.anthropic.com/en/api/rate-limits#response-headers,
+    https://openrouter.ai/docs/api-reference/limits 2026-11-20
+    """
+    found = [
+        _reset_s(headers.get(name.replace("remaining", "reset"), ""), headers.get("date", ""))
+        for name, value in headers.items()
+        if "ratelimit" in name and "remaining" in name and seconds_in(value) == 0
+    ]
+    return max((wait_s for wait_s in found if wait_s), default=None)
+
+
+def _reset_s(text: str, date: str) -> float | None:
+    parts = _DURATION.fullmatch(text)
+    if text and parts is not None:
+        hours, minutes, seconds, millis = (float(part or 0) for part in parts.groups())
+        return hours * 3600 + minutes * 60 + seconds + millis / 1000
+    value = seconds_in(text)
+    if value is not None and value < _EPOCH_FROM:
+        return value
+    from email.utils import parsedate_to_datetime
+
+    try:
+        now = parsedate_to_datetime(date)
+        if value is None:
+            then = datetime.fromisoformat(text)
+        else:
+            then = datetime.fromtimestamp(value / 1000 if value > _EPOCH_MS_FROM else value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return _between_s(now, then)
+
+
+def _between_s(now: datetime, then: datetime) -> float:
     then, now = (day if day.tzinfo else day.replace(tzinfo=UTC) for day in (then, now))
     return max((then - now).total_seconds(), 0.0)
 
@@ -159,6 +214,11 @@ def seconds_in(text: str) -> float | None:
     except ValueError:
         return None
     return value if 0 <= value < float("inf") else None
+
+
+def begins_anew(chat: Chat, deployment: Deployment) -> bool:
+    """Return False, as the `continues` of a dialect whose models go on from no beginning."""
+    return False
 
 
 def counted(body: bytes, field: str) -> Frame:

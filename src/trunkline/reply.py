@@ -114,7 +114,7 @@ class Reply:
 
     def abort(self, error: TrunklineError) -> None:
         """End the reply from outside with `error`; whoever is reading it gets the error."""
-        self._interrupt("failed", error)
+        self.interrupt("failed", error)
 
     def finish_early(self, last: Frame) -> None:
         """End the reply from outside as complete; what is read next is `last`, a terminal frame.
@@ -124,7 +124,20 @@ class Reply:
         if self.outcome is None:
             self._note(last)
             self._last = last
-            self._interrupt("complete", None)
+            self.interrupt("complete", None)
+
+    def interrupt(self, outcome: Outcome, error: BaseException | None) -> None:
+        """End the reply from outside in any way; nothing happens if it has ended already."""
+        reader = self._reader if self.outcome is None else None
+        if reader is not None and reader is not asyncio.current_task(reader.get_loop()):
+            self._interrupted = True
+            reader.cancel()
+        self._end(outcome, error)
+
+    @property
+    def waiting(self) -> tuple[Frame, ...]:
+        """The frames that are here and were not read yet, in order."""
+        return tuple(reversed(self._head))
 
     # --- for readers ------------------------------------------------------------------------
 
@@ -178,7 +191,7 @@ class Reply:
 
     def abandon(self) -> None:
         """Stop reading, from any task; `aclose` without waiting for the source to finish."""
-        self._interrupt("abandoned", None)
+        self.interrupt("abandoned", None)
 
     async def aclose(self) -> None:
         """Stop reading; safe from any task, at any time, and to repeat."""
@@ -192,19 +205,15 @@ class Reply:
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, asyncio.CancelledError):
-            self._interrupt("cancelled", error)
+            self.interrupt("cancelled", error)
         await self.aclose()
 
     def __del__(self) -> None:
         if self.outcome is None:
             self._end("abandoned", None)  # first, because a warning may be an error
-            warnings.warn(
-                f"a reply of {self.deployment.name} was dropped without being closed; "
-                "read it to its end or use 'async with'",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
+            said = "was dropped without being closed; read it to its end or use 'async with'"
+            message = f"a reply of {self.deployment.name} {said}"
+            warnings.warn(message, ResourceWarning, stacklevel=2, source=self)
 
     # --- inside -----------------------------------------------------------------------------
 
@@ -228,7 +237,7 @@ class Reply:
     ) -> Frame:
         """End with a read that brought no frame, or one too late; return or raise what it gets.
 
-        The cancel by which `_interrupt` woke the reader is taken back; `cancels` were there before.
+        The cancel by which `interrupt` woke the reader is taken back; `cancels` were there before.
         """
         if self._interrupted and task is not None and task.uncancel() <= cancels:
             # Nobody else cancelled us.
@@ -253,15 +262,6 @@ class Reply:
             return last
         # Never somebody else's CancelledError: the task that reads now was not cancelled.
         raise self.error if isinstance(self.error, Exception) else ReplyClosed(_CLOSED)
-
-    def _interrupt(self, outcome: Outcome, error: BaseException | None) -> None:
-        if self.outcome is not None:
-            return
-        reader = self._reader
-        if reader is not None and reader is not asyncio.current_task(reader.get_loop()):
-            self._interrupted = True
-            reader.cancel()
-        self._end(outcome, error)
 
     def _note(self, frame: Frame) -> None:
         for event in frame.told or self.events(frame):

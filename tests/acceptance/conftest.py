@@ -4,12 +4,25 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
 from trunkline import Trunkline
+from trunkline.cli import main
 from trunkline.llm_service import use
 from trunkline.testing import FakeUpstream
 
 MakeLine = Callable[..., Trunkline]
+Trunk = Callable[..., Result]
+
+
+@pytest.fixture
+def trunk() -> Trunk:
+    """Run the command line in this process: `trunk("call", "hi", input=...)`."""
+
+    def run(*args: str, **more: Any) -> Result:
+        return CliRunner().invoke(main, args, catch_exceptions=False, **more)
+
+    return run
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.gateways import ADMIN_KEY, administered
@@ -73,7 +73,6 @@ async def gateway() -> AsyncIterator[Gateway]:
         yield found
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(
     method=st.sampled_from(METHODS),
     path=paths,
@@ -98,7 +97,6 @@ async def test_anything_administration_may_be_asked(
         assert fields["error"]["code"] != "internal_error"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(KINDS), more=bodies)
 async def test_what_is_refused_is_not_there(
     gateway: Gateway, kind: str, more: dict[str, object]

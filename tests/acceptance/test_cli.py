@@ -3,15 +3,15 @@
 import csv
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
+from tests.acceptance.conftest import Trunk
 from trunkline.cli import main
-from trunkline.discovery import LocalServer
 from trunkline.testing import FakeUpstream, Json, Status, chat_answer, chat_usage
 
 ROOT = Path(__file__).parents[2]
@@ -32,17 +32,6 @@ def commands(group: click.Group = main, path: str = "") -> Iterator[tuple[str, c
 
 EVERY = dict(commands())
 EACH = pytest.mark.parametrize("name", EVERY)
-Trunk = Callable[..., Result]
-
-
-@pytest.fixture
-def trunk() -> Trunk:
-    """Run the command line in this process: `trunk("call", "hi", stdin=...)`."""
-
-    def run(*args: str, stdin: str | bytes | None = None) -> Result:
-        return CliRunner().invoke(main, args, input=stdin, catch_exceptions=False)
-
-    return run
 
 
 @pytest.fixture
@@ -120,7 +109,7 @@ def test_call_prints_the_answer_and_nothing_else(trunk: Trunk) -> None:
 @pytest.mark.parametrize("arguments", [[], ["-"]], ids=["nothing", "dash"])
 def test_call_reads_standard_input(arguments: list[str], trunk: Trunk) -> None:
     """Without a prompt, or with "-"."""
-    assert trunk("call", *arguments, stdin="/demo echo Grüße\n").stdout == "Grüße\n"
+    assert trunk("call", *arguments, input="/demo echo Grüße\n").stdout == "Grüße\n"
 
 
 @pytest.mark.parametrize(
@@ -128,14 +117,14 @@ def test_call_reads_standard_input(arguments: list[str], trunk: Trunk) -> None:
 )
 def test_call_refuses_an_empty_prompt(arguments: list[str], stdin: str, trunk: Trunk) -> None:
     """Nothing is sent; it is wrong use, and an empty argument does not wait for input."""
-    result = trunk("call", *arguments, stdin=stdin)
+    result = trunk("call", *arguments, input=stdin)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "the prompt is empty" in result.stderr
 
 
 def test_call_refuses_what_is_no_text(trunk: Trunk) -> None:
     """Bytes that are not UTF-8 are wrong use and no traceback."""
-    result = trunk("call", stdin=b"\xff\xfe")
+    result = trunk("call", input=b"\xff\xfe")
     assert result.exit_code == 2
     assert "not text in UTF-8" in result.stderr
 
@@ -157,7 +146,7 @@ def test_call_sends_what_the_options_say(trunk: Trunk, up: FakeUpstream) -> None
 @pytest.mark.parametrize("command", ["call", "chat"])
 def test_a_parameter_needs_name_and_value(command: str, pair: str, trunk: Trunk) -> None:
     """Said before anything is read or sent."""
-    result = trunk(command, "-p", pair, stdin="hi")
+    result = trunk(command, "-p", pair, input="hi")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "is not NAME=VALUE" in result.stderr
 
@@ -226,7 +215,7 @@ def test_a_data_folder_that_cannot_be_used(trunk: Trunk, monkeypatch: pytest.Mon
 
 def test_chat_keeps_the_history(trunk: Trunk, up: FakeUpstream) -> None:
     """Each turn is sent with all turns before it; empty lines are not; /exit ends."""
-    result = trunk("chat", "-m", "gpt-4o", "-s", "Be kind.", stdin="one\n\n  two \n/exit\nthree\n")
+    result = trunk("chat", "-m", "gpt-4o", "-s", "Be kind.", input="one\n\n  two \n/exit\nthree\n")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "Hello.\nHello.\n", "")
     first, second = (request.json()["messages"] for request in up.requests)
     assert [message["content"] for message in first] == ["Be kind.", "one"]
@@ -235,14 +224,14 @@ def test_chat_keeps_the_history(trunk: Trunk, up: FakeUpstream) -> None:
 
 def test_chat_reuses_the_connection(trunk: Trunk, up: FakeUpstream) -> None:
     """A turn does not pay for a new one."""
-    trunk("chat", "-m", "gpt-4o", stdin="one\ntwo\nthree")
+    trunk("chat", "-m", "gpt-4o", input="one\ntwo\nthree")
     assert (len(up.requests), up.connections_made) == (3, 1)
 
 
 def test_chat_survives_a_failed_turn(trunk: Trunk, up: FakeUpstream) -> None:
     """The error is told, the turn forgotten, the talk goes on; the exit code remembers."""
     up.script(Json(chat_answer()), Status(401))
-    result = trunk("chat", "-m", "gpt-4o", stdin="one\nbad\ntwo\n")
+    result = trunk("chat", "-m", "gpt-4o", input="one\nbad\ntwo\n")
     assert (result.exit_code, result.stdout) == (1, "Hello.\nHello.\n")
     assert "[upstream_auth_failed]" in result.stderr
     contents = [message["content"] for message in up.requests[-1].json()["messages"]]
@@ -251,7 +240,7 @@ def test_chat_survives_a_failed_turn(trunk: Trunk, up: FakeUpstream) -> None:
 
 def test_chat_as_json_is_one_line_for_each_turn(trunk: Trunk) -> None:
     """Answers and errors, in their order."""
-    result = trunk("chat", "--json", stdin="/demo echo a\n/demo fail 401\n/demo echo b")
+    result = trunk("chat", "--json", input="/demo echo a\n/demo fail 401\n/demo echo b")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line.get("content") for line in lines] == ["a", None, "b"]
     assert lines[1]["error"]["code"] == "upstream_auth_failed"
@@ -272,6 +261,9 @@ TWO = """\
   aliases: {{mine: openai/house-model}}
 """
 DOWN = "http://127.0.0.1:1"
+BUDGETS = """\
+  budgets: [{scope: global, amount: 1, period: month, timezone: Europe/Berlin, mode: soft},
+    {scope: user:u, amount: 1, period: week, rolling: true}]"""
 
 
 def test_models_lists_every_name_and_who_takes_any(trunk: Trunk, up: FakeUpstream) -> None:
@@ -382,9 +374,8 @@ def test_usage_of_nothing(arguments: list[str], out: str, trunk: Trunk) -> None:
 
 def test_check_says_what_the_configuration_amounts_to(trunk: Trunk, up: FakeUpstream) -> None:
     """Every part once; a provider without its key is shown as disabled, which is no failure."""
-    configure(TWO.format(url=up.url, down=DOWN) + "  budgets: []\n")
-    text = Path("trunkline.yaml").read_text().replace("    ollama:", "    groq: {}\n    ollama:")
-    Path("trunkline.yaml").write_text(text)
+    text = TWO.format(url=up.url, down=DOWN) + BUDGETS
+    configure(text.replace("    ollama:", "    groq: {}\n    ollama:"))
     result = trunk("check")
     assert result.exit_code == 0
     for line in (
@@ -394,6 +385,8 @@ def test_check_says_what_the_configuration_amounts_to(trunk: Trunk, up: FakeUpst
         "provider groq: DISABLED, GROQ_API_KEY is not set",
         "group fast: ollama/qwen3",
         "alias mine: openai/house-model",
+        "budget on global per month in Europe/Berlin, soft",
+        "budget on user:u per rolling week, hard",
     ):
         assert line in result.stdout.splitlines()
     assert "GROQ_API_KEY" in result.stderr
@@ -414,85 +407,3 @@ def test_check_probe_fails_when_one_does_not_answer(
     assert ("NOT reachable" in result.stdout) == bool(code)
     found = json.loads(trunk("check", "--probe", "--json").stdout)
     assert found["providers"]["ollama"]["reachable"] == (code == 0)
-
-
-@pytest.fixture
-def servers(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Local servers that answer, by name; whatever runs on this machine is not asked."""
-    names: set[str] = set()
-    monkeypatch.setattr(
-        "trunkline.cli.setup.local_servers",
-        lambda _: [LocalServer(name, "http://localhost:1/v1", ("a:1b",)) for name in names],
-    )
-    return names
-
-
-@pytest.mark.parametrize(
-    ("variables", "local", "providers"),
-    [
-        ({}, [], ["demo"]),
-        ({}, ["vllm"], ["vllm"]),
-        ({"OPENAI_API_KEY": "sk-1234567890"}, [], ["openai"]),
-        (
-            {"OPENAI_API_KEY": "sk-1234567890", "GEMINI_API_KEY": "AIza-123456"},
-            ["ollama"],
-            ["openai", "gemini", "ollama"],
-        ),
-        (
-            {
-                "LLM_PROVIDER": "openai_compatible",
-                "LLM_BASE_URL": "http://localhost:1/v1",
-                "OPENAI_API_KEY": "any",
-            },
-            [],
-            ["openai_compatible"],
-        ),
-        ({"OLLAMA_BASE_URL": "http://localhost:1"}, ["ollama"], ["ollama"]),
-        ({"LLM_PROVIDER": "demo"}, ["ollama"], ["demo", "ollama"]),
-    ],
-)
-def test_what_init_writes_is_good(
-    variables: dict[str, str],
-    local: list[str],
-    providers: list[str],
-    servers: set[str],
-    trunk: Trunk,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It has what is found here, the names of variables but no key, and `check` takes it."""
-    servers.update(local)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    result = trunk("init", "--json")
-    assert (result.exit_code, json.loads(result.stdout)["providers"]) == (0, providers)
-    text = Path("trunkline.yaml").read_text()
-    assert not any(value in text for value in variables.values() if "12345" in value)
-    assert trunk("init", "-", "--json").stdout == result.stdout.replace('"trunkline.yaml"', '"-"')
-    checked = trunk("check", "--json")
-    assert (checked.exit_code, checked.stderr) == (0, "")
-    found = json.loads(checked.stdout)
-    assert (found["source"], found["default_provider"]) == ("trunkline.yaml", providers[0])
-    assert list(found["providers"]) == providers
-
-
-@pytest.mark.usefixtures("servers")
-def test_init_reads_dotenv_beside_the_file(trunk: Trunk) -> None:
-    """What counts when the file is read counts when it is written."""
-    Path("app").mkdir()
-    Path("app/.env").write_text("ANTHROPIC_API_KEY=sk-ant-1234567890\n")
-    assert trunk("init", "app/trunkline.yaml").stdout == "wrote app/trunkline.yaml: anthropic\n"
-    assert trunk("check", "-c", "app/trunkline.yaml").exit_code == 0
-
-
-@pytest.mark.usefixtures("servers")
-def test_init_writes_over_nothing(trunk: Trunk) -> None:
-    """Unless told to; a place where nothing can be written is an error; "-" prints."""
-    Path("trunkline.yaml").write_text("mine")
-    assert trunk("init").exit_code == 2
-    assert Path("trunkline.yaml").read_text() == "mine"
-    printed = trunk("init", "-").stdout
-    assert trunk("init", "--force").exit_code == 0
-    assert Path("trunkline.yaml").read_text() == printed
-    result = trunk("init", "no/such/folder.yaml")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "no/such/folder.yaml cannot be written" in result.stderr

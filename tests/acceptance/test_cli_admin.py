@@ -11,15 +11,14 @@ from typing import Any
 
 import aiohttp
 import pytest
-from click.testing import CliRunner, Result
 
+from tests.acceptance.conftest import Trunk
 from tests.acceptance.pages import ROOT, tables, words
 from tests.acceptance.test_cli import EVERY
 from tests.journal_records import begun, called, ended
 from tests.serving import body, eventually, starting
 from trunkline.accounting.leases import Want
 from trunkline.accounting.period import window
-from trunkline.cli import main
 from trunkline.clock import SystemClock
 from trunkline.config import load
 from trunkline.journal import Journal
@@ -30,7 +29,6 @@ from trunkline.storage.sqlite import SqliteDatabase
 from trunkline.storage.store import Store
 from trunkline.testing import FakeUpstream, Json, chat_answer, chat_usage
 
-Trunk = Callable[..., Result]
 KINDS = ["tenants", "teams", "users", "keys", "budgets"]
 MAKE = {
     "tenants": ["--id", "acme", "--name", "Acme"],
@@ -40,16 +38,6 @@ MAKE = {
     "budgets": ["--scope", "global", "--amount", "1.50", "--period", "day"],
 }
 CHANGE = {**{kind: ["--name", "other"] for kind in KINDS}, "budgets": ["--amount", "2"]}
-
-
-@pytest.fixture
-def trunk() -> Trunk:
-    """Run the command line in this process."""
-
-    def run(*args: str, **more: Any) -> Result:
-        return CliRunner().invoke(main, args, catch_exceptions=False, **more)
-
-    return run
 
 
 @pytest.fixture
@@ -130,9 +118,11 @@ def test_options_are_the_fields_of_bodies(out: Callable[..., Any]) -> None:
     assert (made["allowance_nusd"], made["allowance_period"]) == (500_000_000, "week")
     lists = ["--models", "fast, gpt-4o", "--may-act-for", "*", "--required-tags", "app"]
     more = ["--tier", "gold", "--role", "viewer", "--expires", "2099-01-01T00:00:00Z"]
+    more += ["--rate-limits", "60,40000"]
     key = out("keys", "create", "--name", "k", "--user", "alice", *lists, *more)
     assert (key["models"], key["may_act_for"]) == (["fast", "gpt-4o"], ["*"])
     assert (key["required_tags"], key["tier"], key["role"]) == (["app"], "gold", "viewer")
+    assert key["rate_limits"] == {"requests_per_minute": 60, "tokens_per_minute": 40000}
     assert key["expires_at"].startswith("2099-01-01T00:00:00")
     assert (key["user_id"], key["team_id"], key["tenant_id"]) == ("alice", "blue", "acme")
     assert out("keys", "change", key["id"], "--models", "", "--expires", "")["models"] == []
@@ -230,7 +220,7 @@ def test_the_same_on_postgresql(
     assert out("keys", "list")["data"][0]["id"] == key["id"]
     out("budgets", "create", "--scope", "global", "--amount", "1", "--period", "day")
     with closing(Store(open_database(load(None)))) as store:
-        hold(store, "somebody")
+        hold(store, "somebody", "day:made")
     assert out("budgets", "list")["data"][0]["held_nusd"] == 5 * 10**8
     assert out("usage", "rerate")["attempts"] == 0
     assert "its journal is not in this data folder" in trunk("ledger", "forget", "somebody").stderr
@@ -368,10 +358,10 @@ def test_calls_are_narrowed_and_paged(out: Callable[..., Any], trunk: Trunk, sto
 # --- ledger ---------------------------------------------------------------------------------------
 
 
-def hold(store: Store, owner: str) -> None:
+def hold(store: Store, owner: str, period: str = "day") -> None:
     """Grant an owner half a dollar of the budget on everybody."""
     now_ns = SystemClock().now_ns()
-    want = Want("global", "day", window("day", now_ns), 10**9, 5 * 10**8, 5 * 10**8, 0, now_ns)
+    want = Want("global", period, window("day", now_ns), 10**9, 5 * 10**8, 5 * 10**8, 0, now_ns)
     SqlLeases(store.database).grant(owner, [want])
 
 

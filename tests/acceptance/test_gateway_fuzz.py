@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.gateway.talk import ADMIN_KEY, Talk, chunk, head
@@ -113,13 +113,12 @@ texts = st.fixed_dictionaries(
 )
 
 
-# What one request does to the gateway must not matter to the next, so one serves them all.
-one_gateway = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
 @pytest.fixture
 async def gateway() -> Any:
-    """A gateway whose calls are answered in this process."""
+    """A gateway whose calls are answered in this process.
+
+    What one request does to it must not matter to the next, so one serves them all.
+    """
     said = {"default_provider": "demo", "providers": {"demo": {}}}
     async with Trunkline.from_config({"llm_service": said}) as line:
         yield Gateway(line, KeyRing(b"p" * 32, ADMIN_KEY, ()))
@@ -169,7 +168,6 @@ def check(talk: Talk, method: str, path: str, sent: Headers) -> None:
         assert set(said) == {"message", "type", "code", "param"}
 
 
-@one_gateway
 @given(method=st.sampled_from(METHODS), path=paths, sent=headers, body=st.binary(max_size=200))
 async def test_anything_at_all(
     gateway: Gateway, method: str, path: str, sent: Headers, body: bytes
@@ -179,14 +177,12 @@ async def test_anything_at_all(
 
 
 @pytest.mark.parametrize("path", [CHAT, TEXT, MESSAGES])
-@one_gateway
 @given(body=odd | requests | likely)
 async def test_any_json(gateway: Gateway, path: str, body: object) -> None:
     """Any JSON, from anything to what is nearly a request."""
     await ask_and_check(gateway, path, json.dumps(body).encode())
 
 
-@one_gateway
 @given(body=texts)
 async def test_any_text_completion(gateway: Gateway, body: object) -> None:
     """Anything near a text completion, with fields of chat among its own."""
@@ -194,14 +190,12 @@ async def test_any_text_completion(gateway: Gateway, body: object) -> None:
 
 
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
-@one_gateway
 @given(sent=headers, body=likely)
 async def test_any_headers(gateway: Gateway, path: str, sent: Headers, body: object) -> None:
     """Any headers on what is nearly a request."""
     await ask_and_check(gateway, path, json.dumps(body).encode(), sent)
 
 
-@one_gateway
 @given(
     cut=st.lists(st.integers(0, 300), max_size=4),
     packed=st.booleans(),

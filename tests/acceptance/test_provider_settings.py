@@ -42,16 +42,16 @@ async def test_requests_per_minute(up: FakeUpstream, make_line: MakeLine) -> Non
     assert caught.value.retry_after_s == pytest.approx(30, abs=2)
     assert len(up.requests) == 2
     line = make_line(
-        default_provider="openai",
-        fallback_chain=["openai", "ollama"],
+        default_provider="second",
+        fallback_chain=["second", "ollama"],
         providers={
-            "openai": limited,
+            "second": {"type": "openai", **limited},
             "ollama": {"base_url": f"{up.url}/ollama/v1", "models": ["llama2"]},
         },
     )
     service = LLMService(line)
     asked = [await service.generate(LLMRequest(HELLO, "gpt-4")) for _ in range(3)]
-    assert [answer.provider for answer in asked] == ["openai", "openai", "ollama"]
+    assert [answer.provider for answer in asked] == ["second", "second", "ollama"]
 
 
 @pytest.mark.acceptance("A11")

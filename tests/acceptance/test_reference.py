@@ -22,6 +22,7 @@ from trunkline.errors import ConfigError, TrunklineError
 from trunkline.llm_service.ask import chat
 from trunkline.observability.log import EventLog
 from trunkline.observability.metrics import FAMILIES, TOKEN_KINDS
+from trunkline.routing.circuit import Event
 from trunkline.types import CostState, Outcome, Principal, Trail
 from trunkline.types.record import Called
 
@@ -65,11 +66,15 @@ PLACES: dict[str, Place] = {
         {"models": [{"name": "m", "price": {"input": 1, "output": 1, **f}}]}
     ),
     "`llm_service.groups.NAME`": under_group,
+    "`llm_service.groups.NAME.hedge`": lambda f: under_group({"hedge": {"after": 1, **f}}),
     "`llm_service.groups.NAME.deployments[]`": lambda f: under_group(
         {"deployments": [{"model": "demo/x", **f}]}
     ),
     "`llm_service.budgets[]`": lambda f: {
         "llm_service": {"budgets": [{"scope": "global", "amount": 1, "period": "day", **f}]}
+    },
+    "`llm_service.rate_limits[]`": lambda f: {
+        "llm_service": {"rate_limits": [{"scope": "global", "requests_per_minute": 1, **f}]}
     },
     "`llm_service.keys[]`": under_key,
     "`llm_service.keys[].budget`": lambda f: under_key(
@@ -167,16 +172,16 @@ def test_the_kinds_of_a_scope() -> None:
 
 @cache
 def variables_in_code() -> set[str]:
-    """Return the names of environment variables that the code reads, providers' aside."""
+    """Return what the code reads of the environment; providers' and the allocator's aside."""
     source = Path(trunkline.__file__).parent
     constants = {
         node.value
-        for folder in ("config", "transport", "cli", "client", "discovery.py")
+        for folder in ("config", "transport", "cli", "client", "gateway", "discovery.py")
         for path in ((source / folder).rglob("*.py") if "." not in folder else (source / folder,))
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    return {text for text in constants if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", text)}
+    return {text for text in constants if re.fullmatch(r"(?!MALLOC_)[A-Z]+(_[A-Z]+)+", text)}
 
 
 def test_every_environment_variable_is_named_and_no_other() -> None:
@@ -235,7 +240,7 @@ def test_the_table_of_errors() -> None:
 def test_the_events_and_their_fields(caplog: pytest.LogCaptureFixture) -> None:
     """Each event has its level and, where nothing is left out, exactly the documented fields."""
     page = tables(ROOT / "docs/reference/log-events.md")
-    common, outcome, alert, warning = (
+    common, outcome, alert, circuit, warning = (
         {words(row["field"])[0] for row in page[heading]}
         for heading in page
         if "field" in page[heading][0]
@@ -246,6 +251,9 @@ def test_the_events_and_their_fields(caplog: pytest.LogCaptureFixture) -> None:
         "LLM error": common | outcome - {"upstream_id"},
         "LLM warning": common | warning,
         "LLM budget alert": alert,
+        "LLM circuit opened": circuit,
+        "LLM circuit closed": circuit,
+        "LLM deployment disabled": circuit,
     }
     found = {record.message: record for record in emitted(caplog)}
     assert {name: fields_of(record) for name, record in found.items()} == expected
@@ -305,8 +313,17 @@ def emitted(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
         complete = msgspec.structs.replace(called, outcome="complete")
         log.answered(call, complete, None, Ended())  # type: ignore[arg-type]
         log.budget_alert(
-            scope="global", period="day", mode="soft", amount_nusd=2, mark_nusd=1, settled_nusd=1
+            scope="global",
+            period="day",
+            timezone="Europe/Berlin",
+            rolling=True,
+            mode="soft",
+            amount_nusd=2,
+            mark_nusd=1,
+            settled_nusd=1,
         )
+        for event in get_args(Event):
+            log.circuit(event, deployment="p/m", error_code="x", rest_s=1.0)
         log.drain()
     return caplog.records
 

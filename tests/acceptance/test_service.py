@@ -20,7 +20,7 @@ from trunkline import (
     call_llm,
     complete,
 )
-from trunkline.testing import FakeUpstream, Json, chat_answer
+from trunkline.testing import FakeUpstream, Json, Status, chat_answer
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 
@@ -73,12 +73,17 @@ def test_available_models(up: FakeUpstream, make_line: MakeLine) -> None:
 
 @pytest.mark.acceptance("A09")
 async def test_provider_status_flips_when_a_provider_goes_down(make_line: MakeLine) -> None:
-    """True while somebody listens, False when nobody does; no request is made."""
+    """True while it answers, False when nobody does; nothing is asked but for its models."""
     with FakeUpstream.in_thread() as up:
         line = make_line(default_provider="openai", providers={"openai": openai_at(up)})
         service = LLMService(line)
         assert service.get_provider_status() == {"openai": True}
-        assert up.requests == []
+        up.script(Status(503))
+        assert service.get_provider_status() == {"openai": False}
+        assert service.get_provider_status() == {"openai": True}
+        assert {(request.method, request.path) for request in up.requests} == {
+            ("GET", "/v1/models")
+        }
     assert service.get_provider_status() == {"openai": False}
 
 

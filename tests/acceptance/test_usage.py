@@ -72,6 +72,33 @@ async def test_the_served_tier_decides_the_cost(
     assert row.call.cost_state == ("unknown" if nusd is None else "exact")
 
 
+@pytest.mark.parametrize(
+    ("searches", "cost", "unknown"), [(0, (15_000, "estimated"), 0), (2, (None, "unknown"), 1)]
+)
+async def test_a_search_without_a_price_is_flagged(
+    up: FakeUpstream,
+    make_line: MakeLine,
+    searches: int,
+    cost: tuple[int | None, str],
+    unknown: int,
+) -> None:
+    """A budget with `unknown_price: flag` lets it pass, but no row calls its cost exact."""
+    price = {"input": 1.0, "output": 1.0}
+    line = make_line(
+        default_provider="openai",
+        providers={"openai": openai_at(up, models=[{"name": "gpt-4o", "price": price}])},
+        budgets=[{"scope": "user:u", "amount": 1, "period": "day", "unknown_price": "flag"}],
+    )
+    usage = chat_usage(10, 5) | {"server_tool_use": {"web_search_requests": searches}}
+    up.script(Json(chat_answer("ok", usage=usage)))
+    await call_llm("openai", "gpt-4o", HELLO, {"web_search_options": {}}, user_id="u")
+    line.flush()
+    [row] = line.store.calls(1)
+    assert (row.call.cost_nusd, row.call.cost_state) == cost
+    assert line.store.usage("user")[0].unknown_price_requests == unknown
+    assert line.ledger.accounts()[0].settled_nusd == (cost[0] or 0)
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 async def test_a_budget_stops_the_next_call(
     up: FakeUpstream, make_line: MakeLine, stream: bool
@@ -202,3 +229,26 @@ async def test_an_alert_is_logged_once_per_mark(
     alerts = [r.__dict__ for r in caplog.records if r.message == "LLM budget alert"]
     assert [alert["mark_nusd"] for alert in alerts] == [2_000_000, 4_000_000]
     assert alerts[0]["scope"] == "global"
+    assert {"timezone", "rolling"}.isdisjoint(alerts[0])
+
+
+@pytest.mark.parametrize("window", [{"timezone": "Europe/Berlin"}, {"rolling": True}])
+async def test_an_alert_says_which_day_is_meant(
+    up: FakeUpstream,
+    make_line: MakeLine,
+    caplog: pytest.LogCaptureFixture,
+    window: dict[str, object],
+) -> None:
+    """Where it is not that of UTC."""
+    priced = {"name": "gpt-4o", "price": {"input": 1, "output": 1}}
+    rule = {"scope": "global", "amount": "0.001", "period": "day", "mode": "soft", **window}
+    line = make_line(
+        default_provider="openai",
+        providers={"openai": openai_at(up, models=[priced])},
+        budgets=[rule],
+    )
+    up.on(lambda request: Json(chat_answer("ok", usage=chat_usage(500, 500))))
+    await call_llm("openai", "gpt-4o", HELLO, {})
+    line.flush()
+    [alert] = [r.__dict__ for r in caplog.records if r.message == "LLM budget alert"]
+    assert {name: alert[name] for name in ("timezone", "rolling") if name in alert} == window

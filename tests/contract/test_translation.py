@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from anthropic.types import Message as SdkMessage
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion
 
@@ -187,14 +187,12 @@ prompts = (
 )
 
 
-@settings(max_examples=300)
 @given(prompts)
 def test_a_typed_prompt_is_said_whole_to_anthropic(prompt: Prompt) -> None:
     """Words, pictures, files, calls, results and proven thoughts arrive in their order."""
     assert essence(sent(prompt, TO_ANTHROPIC)) == essence(prompt)
 
 
-@settings(max_examples=300)
 @given(prompts)
 def test_a_request_of_openai_is_said_whole_to_anthropic(prompt: Prompt) -> None:
     """From a caller's bytes in OpenAI's dialect to a provider's in Anthropic's."""
@@ -203,7 +201,6 @@ def test_a_request_of_openai_is_said_whole_to_anthropic(prompt: Prompt) -> None:
     assert thoughtless(essence(wire.prompt)) == thoughtless(essence(prompt))
 
 
-@settings(max_examples=300)
 @given(prompts)
 def test_a_request_of_anthropic_is_said_whole_to_openai(prompt: Prompt) -> None:
     """From a caller's bytes in Anthropic's dialect to a provider's in OpenAI's."""
@@ -211,7 +208,6 @@ def test_a_request_of_anthropic_is_said_whole_to_openai(prompt: Prompt) -> None:
     assert thoughtless(essence(sent(wire, TO_OPENAI))) == thoughtless(essence(wire.prompt))
 
 
-@settings(max_examples=150)
 @given(prompts, st.booleans())
 def test_errors_of_tools_are_told_to_anthropic(prompt: Prompt, failed: bool) -> None:
     """A result says whether it is an error, where the dialect has a word for it."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from trunkline.accounting.price import cost
 from trunkline.catalog import rows
-from trunkline.config.model import FREE
+from trunkline.config.provider import FREE
 from trunkline.dialects import load
 from trunkline.testing import (
     chat_answer,

@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +17,10 @@ from trunkline.types.answer import Usage
 from trunkline.types.record import Record
 
 DAY_NS = 86_400 * 10**9
+HERE = Path(__file__).parent
+_ASKS = re.compile(r"^(?:async )?def test_\w+\([^)]*\b(?:database|engine|old|place|store): ", re.M)
+_OWN = re.compile(r"^@pytest\.fixture.*\ndef (?:database|engine|place|store)\(", re.M)
+"""Where it makes its own, it is about one engine."""
 
 
 def _records(dice: random.Random) -> list[Record]:
@@ -81,3 +86,15 @@ def test_whatever_is_asked_the_engine_makes_no_difference(
             for store in (postgres, sqlite):
                 store.apply("o.1", end, records[end - 25 : end])
         assert _answers(postgres) == _answers(sqlite)
+
+
+@pytest.mark.parametrize("folder", ["accounting", "gateway", "storage"])
+def test_what_asks_a_database_asks_a_server_too(folder: str) -> None:
+    """Each module of tests/unit that asks the database of its folder has its like here."""
+    asking = {
+        path.name
+        for path in (HERE.parent / "unit" / folder).glob("test_*.py")
+        if _ASKS.search(text := path.read_text()) and not _OWN.search(text)
+    }
+    assert asking
+    assert asking <= {path.name for path in (HERE / folder).iterdir()}

@@ -23,6 +23,7 @@ MOST_JOURNAL_BYTES = 8 * MIB
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
 @pytest.mark.timeout(600)
+@pytest.mark.acceptance("K10")
 @pytest.mark.parametrize(
     "calls",
     [

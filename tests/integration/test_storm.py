@@ -13,7 +13,18 @@ import pytest
 
 from tests.servers import Postgres
 from tests.serving import Process, alive, eventually, starting
-from tests.storm import ADMIN, COST_NUSD, TAG, Books, Closed, Provider, Storm, configure, usd
+from tests.storm import (
+    ADMIN,
+    COST_NUSD,
+    TAG,
+    Books,
+    Closed,
+    Provider,
+    Storm,
+    configure,
+    ended_well,
+    usd,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -88,6 +99,7 @@ async def make_budget(process: Process, **fields: Any) -> None:
     await asyncio.sleep(FOLLOWED_S)
 
 
+@pytest.mark.acceptance("D05")
 @pytest.mark.parametrize("calls", [600, pytest.param(20_000, marks=pytest.mark.torture)])
 @pytest.mark.parametrize("mode", ["strict", "hard"])
 @pytest.mark.parametrize("made", ["configured", "posted"])
@@ -107,7 +119,7 @@ async def test_as_many_as_the_budget_affords(
         await storm.run()
     held_s = await books.held_s(HELD_S)
     tell(held_s, storm)
-    assert process.end() == (0, "")
+    assert ended_well(process)
     assert len(storm.answered) == provider.answers == calls
     assert storm.refused.pop(GONE) == 200
     assert storm.refused.keys() <= {HELD}
@@ -127,7 +139,7 @@ async def test_the_last_cent_can_be_spent(
     storm = Storm(process.url)
     await storm.run()
     await Books().held_s(HELD_S)
-    assert process.end() == (0, "")
+    assert ended_well(process)
     assert len(storm.answered) == provider.answers == 3
     assert Books().close().settled_nusd == 3 * COST_NUSD
 
@@ -144,12 +156,13 @@ async def test_what_workers_have_taken_goes_back(started: Any, url: str) -> None
             storm.stopping = True
         held_s = await books.held_s(HELD_S)
     tell(held_s, storm)
-    assert process.end() == (0, "")
+    assert ended_well(process)
     closed = books.close()
     check_answered(storm, closed)
     assert books.most_nusd > closed.settled_nusd
 
 
+@pytest.mark.acceptance("D05")
 @pytest.mark.parametrize("calls", [600, pytest.param(20_000, marks=pytest.mark.torture)])
 @pytest.mark.parametrize("mode", ["strict", "hard"])
 async def test_calls_of_every_kind(
@@ -164,7 +177,7 @@ async def test_calls_of_every_kind(
         await storm.run()
     held_s = await books.held_s(HELD_S)
     tell(held_s, storm)
-    assert process.end() == (0, "")
+    assert ended_well(process)
     assert storm.refused.keys() <= {GONE, HELD}
     assert storm.left > 20
     closed = books.close()
@@ -210,6 +223,7 @@ async def test_workers_are_killed_and_then_everything(
     assert books.most_nusd <= limit_nusd
 
 
+@pytest.mark.acceptance("A25")
 @pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.torture)])
 @pytest.mark.parametrize("when_store_down", ["closed", "open"])
 async def test_two_replicas_and_a_database_that_goes_away(

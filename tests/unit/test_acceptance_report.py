@@ -4,8 +4,7 @@ import pytest
 
 INI = """
 [pytest]
-asyncio_default_fixture_loop_scope = function
-addopts = -p tests.acceptance_report -p no:cacheprovider
+addopts = -p tests.acceptance_report -p xdist -p no:cacheprovider
 markers =
     acceptance(*rows): rows
     slow: slow
@@ -13,8 +12,9 @@ markers =
 
 
 @pytest.fixture
-def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """An empty suite that uses the plugin and the project's own rows."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take a second to load
     pytester.makeini(INI)
     return pytester
 

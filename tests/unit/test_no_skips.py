@@ -24,8 +24,8 @@ def test_a_skip_fails_in_ci_only(
     """Marked or decided as it runs; the reason is told."""
     monkeypatch.setenv("CI", ci)
     pytester.makepyfile(SKIPS)
-    scope = "asyncio_default_fixture_loop_scope=function"
-    run = pytester.runpytest_inprocess("-p", "tests.no_skips", "-o", scope)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take a second to load
+    run = pytester.runpytest_inprocess("-p", "tests.no_skips")
     outcomes = run.parseoutcomes()
     assert outcomes.get("skipped", 0) == skipped
     assert outcomes.get("failed", 0) + outcomes.get("errors", 0) == failed

@@ -1,1 +1,4 @@
-"""Money as arithmetic: price times usage, budgets, and what a call is likely to cost. No I/O."""
+"""Money and limits as arithmetic: price times usage, budgets, what a call is likely to cost.
+
+Requests and tokens per minute are here as well (`rates`, `limited`). No I/O.
+"""

@@ -9,6 +9,7 @@ import datetime
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from operator import attrgetter
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -21,6 +22,7 @@ from trunkline.errors import BudgetExhausted, BudgetHeld, PriceUnknown
 from trunkline.types import Call, Deployment, Quote
 
 _HELD_RETRY_S = 1.0
+_MOST_STILL_NS = 86_400 * 10**9
 
 Alert = Callable[[BudgetRule, int, int], None]
 """Told (rule, nano-USD settled, nano-USD of the mark) when a budget passes one of `alert_at`."""
@@ -47,21 +49,19 @@ def everywhere(error: BaseException) -> bool:
     return found
 
 
+def period_of(rule: BudgetRule, number: int = 1) -> str:
+    """Return what tells the account of a rule from the others of its scope; see `Account`."""
+    way = "rolling" if rule.rolling else rule.timezone.replace("UTC", "")
+    parts = (rule.period, way, rule.origin, str(number) if number > 1 else "")
+    return ":".join(filter(None, parts))
+
+
 class Account:
     """One budget, and the purse of the present bucket."""
 
-    def __init__(self, rule: BudgetRule, name: str = "") -> None:
-        """`name` tells budgets of the same scope and period apart."""
-        self.period = ":".join(
-            filter(
-                None,
-                (
-                    rule.period,
-                    "rolling" if rule.rolling else rule.timezone.replace("UTC", ""),
-                    name,
-                ),
-            )
-        )
+    def __init__(self, rule: BudgetRule, number: int = 1) -> None:
+        """`number` tells budgets of the same scope, period and origin apart."""
+        self.period = period_of(rule, number)
         self.overrun_nusd = 0
         """By how much single attempts of this process cost more than their hold."""
         self.retired = False
@@ -77,6 +77,7 @@ class Account:
         if self.retired:
             self.retired = self.purse.open = self.purse.fresh = False
         self.rule = rule
+        self.strict = rule.mode == "strict"
         shares = {*rule.alert_at, *((1.0,) if rule.mode == "soft" else ())}
         self.marks = sorted(int(rule.amount_nusd * Decimal(str(share))) for share in shares)
 
@@ -84,6 +85,7 @@ class Account:
         """Refuse nothing and tell nobody, but count: whatever is ingested counts, too."""
         self.retired = self.purse.open = True
         self.rule = replace(self.rule, mode="soft", unknown_price="allow")
+        self.strict = False
         self.marks = []
 
     def forget(self) -> None:
@@ -135,7 +137,7 @@ class Account:
             PriceUnknown: the budget refuses what has no price, or no proven bound in strict mode.
         """
         rule = self.rule
-        if rule.mode == "strict":
+        if self.strict:
             if quote.proven_nusd is None:
                 raise PriceUnknown(
                     f"the strict budget on {rule.scope} takes only calls whose cost has a proven "
@@ -195,6 +197,41 @@ class Account:
         return [mark for mark in self.marks[:place] if mark > self.purse.marked_nusd]
 
 
+def common_ns(accounts: Iterable[Account], now_ns: int) -> int:
+    """Return the first moment from `now_ns` on that is in a purse of every account.
+
+    Each has buckets of its own. A clock that was wrong by more than a day is not waited for.
+    """
+    most_ns = now_ns + _MOST_STILL_NS
+    while True:
+        begun_ns = [account.roll(now_ns).since_ns for account in accounts]
+        since_ns = max((each for each in begun_ns if each <= most_ns), default=0)
+        if since_ns <= now_ns:
+            return now_ns
+        now_ns = since_ns
+
+
+def amounts_of(accounts: Iterable[Account], now_ns: int, quote: Quote) -> list[tuple[Purse, int]]:
+    """Return the purse of now of each account, and what to hold there for `quote`.
+
+    See `Account.roll` and `Account.amount`, which nearly always have nothing to do.
+
+    Raises:
+        PriceUnknown: one of them refuses what has no price, or no proven bound.
+    """
+    usual_nusd = quote.estimate_nusd if quote.priced else None
+    amounts: list[tuple[Purse, int]] = []
+    for account in accounts:
+        purse = account.purse
+        if not purse.window.bucket_ns <= now_ns < purse.window.end_ns:
+            purse = account.roll(now_ns)
+        if usual_nusd is None or account.strict:
+            amounts.append((purse, account.amount(quote)))
+        else:
+            amounts.append((purse, usual_nusd))
+    return amounts
+
+
 class Accounts:
     """The accounts of one set of rules, by whom they charge; never changed once made."""
 
@@ -235,9 +272,9 @@ class Accounts:
 
 
 _PAYERS: tuple[tuple[str, Callable[[Call], str | None]], ...] = (
-    ("key", lambda call: call.principal.key_id),
-    ("user", lambda call: call.principal.user_id),
-    ("team", lambda call: call.principal.team_id),
-    ("tenant", lambda call: call.principal.tenant_id),
-    ("run", lambda call: call.run),
+    ("key", attrgetter("principal.key_id")),
+    ("user", attrgetter("principal.user_id")),
+    ("team", attrgetter("principal.team_id")),
+    ("tenant", attrgetter("principal.tenant_id")),
+    ("run", attrgetter("run")),
 )

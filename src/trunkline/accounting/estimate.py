@@ -26,8 +26,6 @@ from trunkline.types import (
     Price,
     Prompt,
     Quote,
-    Texts,
-    Wire,
 )
 from trunkline.types.answer import served_tier
 
@@ -50,6 +48,7 @@ _ENOUGH_SAMPLES = 20
 _LEAST_TOKENS = 16
 """A shorter answer is none."""
 _TIER_OPTIONS = ("service_tier", "speed")
+_names_no_tier = frozenset(_TIER_OPTIONS).isdisjoint
 _STANDARD_ONLY = ("default", "standard_only")
 _RAISED = "priority"
 """What providers may choose of their own accord, where the account there is set up so.
@@ -76,6 +75,8 @@ def _asked(call: Call, deployment: Deployment) -> list[Any]:
     body = call.body
     if isinstance(body, Prompt):
         return [body.extra[name] for name in _TIER_OPTIONS if name in body.extra]
+    if _names_no_tier(body.fields):
+        return []
     if body.dialect.partition("_")[0] != deployment.dialect.partition("_")[0]:
         return []  # options of another family of dialects are dropped
     return [decode(body.fields[name]) for name in _TIER_OPTIONS if name in body.fields]
@@ -84,6 +85,8 @@ def _asked(call: Call, deployment: Deployment) -> list[Any]:
 def _tiers(call: Call, deployment: Deployment, price: Price) -> tuple[bool, str, str]:
     """Return whether what is asked for has a price, and which tier is likely, which possible."""
     asked = _asked(call, deployment)
+    if not asked:
+        return True, "", _RAISED
     if tier := _named(asked):
         priced = in_service_tier(price, tier) is not None
         tier = tier if priced else ""
@@ -93,9 +96,15 @@ def _tiers(call: Call, deployment: Deployment, price: Price) -> tuple[bool, str,
     return True, likely, possible
 
 
-def _most_prompt_tokens(body: Prompt | Wire | Texts) -> int:
+def _size_bytes(call: Call) -> int:
+    """Return the size of what is sent; 8 bytes are the most that a character has in JSON."""
+    return call.body.size_bytes + 8 * len(call.partial)
+
+
+def _most_prompt_tokens(call: Call) -> int:
     """A token is at least one byte of the encoded request."""
-    return body.size_bytes + (_ADDED_FOR_TOOLS if body.needs & _EXPLAINED else _ADDED_TOKENS)
+    body = call.body
+    return _size_bytes(call) + (_ADDED_FOR_TOOLS if body.needs & _EXPLAINED else _ADDED_TOKENS)
 
 
 def _thoughts_tokens(call: Call) -> int | None:
@@ -165,7 +174,7 @@ class Estimates:
         provable = self.proving and priced and body.bounded and not body.needs & _MEDIA
         if provable and cap is not None:
             bound = self._bound(deployment, price, possible)
-            proven = bound.nusd(_most_prompt_tokens(body), cap * body.choices)
+            proven = bound.nusd(_most_prompt_tokens(call), cap * body.choices)
         return Quote(estimate, proven, priced)
 
     def cap(
@@ -186,7 +195,7 @@ class Estimates:
             return None
         _, likely, possible = _tiers(call, deployment, price)
         bound = self._bound(deployment, price, possible if proven else likely)
-        input_tokens = _most_prompt_tokens(body) if proven else self.prompt_tokens(call)
+        input_tokens = _most_prompt_tokens(call) if proven else self.prompt_tokens(call)
         most = (body.max_output_tokens or 0) * body.choices
         if not proven:
             most = self.output_tokens(call, deployment.name)
@@ -208,7 +217,7 @@ class Estimates:
         Raises:
             InputError: the request holds media and cannot be read.
         """
-        text_bytes, media_tokens = call.body.size_bytes, 0
+        text_bytes, media_tokens = call.body.size_bytes + len(call.partial), 0
         if isinstance(call, Chat) and call.body.needs & _MEDIA:
             for part in _parts(call):
                 if isinstance(part, Image | Audio | File):

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from trunkline.accounting.account import Account, Accounts, Alert
+from trunkline.accounting.account import Account, Accounts, Alert, amounts_of, common_ns, period_of
 from trunkline.accounting.in_process import InProcessLeases
+from trunkline.accounting.matching import match
 from trunkline.accounting.purses import Purses, Shared
 from trunkline.accounting.tab import Amounts, Held, LedgerTab
 from trunkline.clock import Clock
 from trunkline.config import BudgetRule
+from trunkline.config.model import Allowance
 from trunkline.errors import BudgetExhausted, BudgetHeld, RecordError
 from trunkline.types import Call, Cost, Deployment, Quote
 
-_MOST_STILL_NS = 86_400 * 10**9
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
 
 
@@ -46,6 +48,7 @@ class Ledger:
         """Of those the ones that have a rule."""
         self._granted: dict[str | None, Account] = {}
         """By user; these come at run time, and a reload leaves them alone."""
+        self._reloading = threading.Lock()
         self._hands: ThreadPoolExecutor | None = None
         self._read_ns = self._least_ns = 0
         """What the clock showed last, and how early it may be since it was put back."""
@@ -58,41 +61,49 @@ class Ledger:
         """Take other rules; one with the scope and period of an old one keeps its account.
 
         A new account does not count attempts under way. An account without a rule refuses nothing
-        any more; what is held on it is still settled there.
+        any more; what is held on it is still settled there. However many there are, no call waits
+        for more than one of them.
         """
-        with self._purses.lock:
-            kept = {(each.rule.scope, each.period): each for each in self._accounts.every()}
-            accounts: dict[tuple[str, str], Account] = {}
-            for rule in rules:
-                account = Account(rule)
-                number = 1
-                while (rule.scope, account.period) in accounts:
-                    number += 1
-                    account = Account(rule, str(number))
-                key = rule.scope, account.period
-                accounts[key] = kept.pop(key, account)
-                self._follow(accounts[key], rule)
-            self._ruled = tuple(accounts.values())
+        rules = tuple(rules)
+        with self._reloading:
+            found = match(rules, self._accounts.every())
+            for account, rule in found.changed:
+                with self._purses.lock:
+                    self._follow(account, rule)
             now_ns = self._clock.now_ns()
-            retired = [each for each in kept.values() if each.purse.window.end_ns > now_ns]
+            retired = [each for each in found.left if each.purse.window.end_ns > now_ns]
+            accounts = Accounts([*found.ruled, *retired])
+            with self._purses.lock:
+                self._ruled, self._accounts = found.ruled, accounts
             for account in retired:
-                account.retire()
-            self._accounts = Accounts([*self._ruled, *retired])
+                with self._purses.lock:
+                    account.retire()
 
-    def grant(self, user_id: str, rule: BudgetRule) -> None:
+    def grant(self, user_id: str, rule: Allowance) -> Account:
         """Put a budget on a user at run time; one who has one already keeps it as it is.
 
         Asks the shared account, so it is nothing for an event loop.
         """
-        account = Account(rule, "allowance")  # the configuration may have one like it
+        account = Account(rule)
         self.open_account(account)
         with self._purses.lock:
-            self._granted.setdefault(user_id, account)
+            return self._granted.setdefault(user_id, account)
 
-    def amend(self, user_id: str, rule: BudgetRule) -> None:
-        """Change a granted budget to a rule of the same period; what is spent and held stays."""
+    def amend(self, user_id: str, rule: Allowance) -> Account:
+        """Change a granted budget, as `grant`; of the same period, what is spent stays."""
+        account = self._granted.get(user_id)
+        if account is None or account.period != period_of(rule):
+            account = Account(rule)
+            self.open_account(account)
         with self._purses.lock:
-            self._follow(self._granted[user_id], rule)
+            self._granted[user_id] = account
+            self._follow(account, rule)
+        return account
+
+    def revoke(self, user_id: str) -> None:
+        """Take a granted budget away; what is held on it is still settled there."""
+        with self._purses.lock:
+            self._granted.pop(user_id, None)
 
     def granted(self, user_id: str) -> Account | None:
         """Return the account of a granted budget, rolled to the present period."""
@@ -178,7 +189,7 @@ class Ledger:
             paying = self._accounts.paying(call, deployment)
             if self._granted and (own := self._granted.get(call.principal.user_id)):
                 paying += (own,)
-            amounts = [(account.roll(now_ns), account.amount(quote)) for account in paying]
+            amounts = amounts_of(paying, now_ns, quote)
             short = self._take(amounts, spent=spent)
         return Held(_most(quote, amounts), amounts, now_ns), short
 
@@ -239,7 +250,7 @@ class Ledger:
         """Return the time; where it was put back no earlier than the purses. Under the lock."""
         now_ns = self._clock.now_ns()
         if now_ns < self._read_ns:
-            self._least_ns = _common_ns(self._every(), now_ns)
+            self._least_ns = common_ns(self._every(), now_ns)
         self._read_ns = now_ns
         return max(now_ns, self._least_ns)
 
@@ -263,26 +274,13 @@ class Ledger:
     def _leave_parent(self) -> None:
         """Forget, in a forked child, what the parent was granted: the child asks for its own."""
         self._purses.forget()
+        self._reloading = threading.Lock()
         self._hands = None
         for account in self._every():
             account.forget()
 
     def _every(self) -> tuple[Account, ...]:
         return (*self._accounts.every(), *self._granted.values())
-
-
-def _common_ns(accounts: Iterable[Account], now_ns: int) -> int:
-    """Return the first moment from `now_ns` on that is in a purse of every account.
-
-    Each has buckets of its own. A clock that was wrong by more than a day is not waited for.
-    """
-    most_ns = now_ns + _MOST_STILL_NS
-    while True:
-        begun_ns = [account.roll(now_ns).since_ns for account in accounts]
-        since_ns = max((each for each in begun_ns if each <= most_ns), default=0)
-        if since_ns <= now_ns:
-            return now_ns
-        now_ns = since_ns
 
 
 def _most(quote: Quote, amounts: Amounts) -> int | None:

@@ -110,7 +110,7 @@ class Bound:
 
     def __init__(self, price: Price, *service_tiers: str) -> None:
         self.price = price
-        served = [in_service_tier(price, name) for name in ("", *service_tiers)]
+        served = [in_service_tier(price, name) for name in dict.fromkeys(("", *service_tiers))]
         self._tiers = [
             (threshold, *_dearest(rates))
             for one in served

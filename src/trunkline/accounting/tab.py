@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from trunkline.accounting.purse import Purse
 from trunkline.types import Call, Cost, Deployment, Hold, Quote
 
@@ -14,15 +16,12 @@ Amounts = list[tuple[Purse, int]]
 """What is held, purse by purse."""
 
 
-class Held:
+class Held(Struct, eq=False):
     """What one attempt holds."""
 
-    __slots__ = ("amounts", "at_ns", "nusd")
-
-    def __init__(self, nusd: int | None, amounts: Amounts, at_ns: int) -> None:
-        self.nusd = nusd
-        self.amounts = amounts
-        self.at_ns = at_ns
+    nusd: int | None
+    amounts: Amounts
+    at_ns: int
 
     @property
     def hard_nusd(self) -> int | None:
@@ -30,15 +29,12 @@ class Held:
         return next((amount_nusd for purse, amount_nusd in self.amounts if purse.hard), None)
 
 
-class LedgerTab:
+class LedgerTab(Struct, eq=False):
     """What one call holds; satisfies `trunkline.types.Tab`."""
 
-    __slots__ = ("_call", "_ledger", "_open")
-
-    def __init__(self, ledger: Ledger, call: Call) -> None:
-        self._ledger = ledger
-        self._call = call
-        self._open: list[Held] = []
+    _ledger: Ledger
+    _call: Call
+    _open: list[Held] = []
 
     async def begin(self, deployment: Deployment, quote: Quote) -> Held:
         """Hold money for one attempt; see `Tab.begin`."""

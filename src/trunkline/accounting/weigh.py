@@ -1,11 +1,13 @@
 """What an attempt used and cost; it follows from how it went.
 
-Reported usage is exact. An answer that broke off, or did not say, is estimated from what was
-received. An attempt that never left, or that the provider refused, cost nothing; one whose fate
-nobody knows is estimated as well.
+Reported usage is exact, unless it leaves out searches that were asked for. An answer that broke
+off, or did not say, is estimated from what was received. An attempt that never left, or that the
+provider refused, cost nothing; one whose fate nobody knows is estimated as well.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from msgspec.structs import replace
 
@@ -13,8 +15,11 @@ from trunkline.accounting.estimate import Estimates, asked_tier
 from trunkline.accounting.price import Bound, cost, output_tokens_from_frames
 from trunkline.errors import ProviderError, was_sent
 from trunkline.reply import Reply
-from trunkline.types import Call, Cost, Deployment, Usage
+from trunkline.types import Call, Cost, Deployment, Prompt, Usage
 
+_SEARCH = "web_search_options"
+"""With it OpenAI's chat completions search before they answer; their usage is silent on the fee.
+Source: https://platform.openai.com/docs/guides/tools-web-search?api-mode=chat (2026-11-20)."""
 _MOST_TOKENS = 1_000_000_000
 _MOST_SEARCHES = 10_000
 _MOST_REPORTED_NUSD = 100_000 * 1_000_000_000
@@ -40,6 +45,8 @@ def weigh(
     whole = reply.outcome == "complete" or reply.finish is not None
     if told is not None and whole:
         estimates.learn(target.name, usage.completion_tokens // call.body.choices)
+        if _SEARCH in _options(call) and _search_is_missing(usage, target):
+            return _with_search(usage, target)
         return usage, cost(usage, target.price)
     shown = output_tokens_from_frames(
         reply.shown_frames, reply.shown_bytes, reply.least_frame_bytes
@@ -51,6 +58,30 @@ def weigh(
         prompt_tokens=usage.prompt_tokens or estimates.prompt_tokens(call),
         completion_tokens=max(usage.completion_tokens, shown),
     )
+    return usage, cost(usage, target.price, estimated=True)
+
+
+def _options(call: Call) -> Collection[str]:
+    body = call.body
+    return body.extra if isinstance(body, Prompt) else body.fields
+
+
+def _search_is_missing(usage: Usage, target: Deployment) -> bool:
+    """Whether a search that was asked for is not in what was told, and may have cost something."""
+    told = usage.web_search_requests or usage.reported_cost_nusd is not None
+    free = target.price is not None and target.price.web_search_nusd == 0
+    return not told and not free and target.dialect.startswith("openai")
+
+
+def _with_search(usage: Usage, target: Deployment) -> tuple[Usage, Cost]:
+    """Return what an answer came to that searched at least once.
+
+    Where searches have no price the rest is charged all the same: the caller chose to search.
+    """
+    searched = replace(usage, web_search_requests=1)
+    weighed = cost(searched, target.price, estimated=True)
+    if weighed.nusd is not None:
+        return searched, weighed
     return usage, cost(usage, target.price, estimated=True)
 
 

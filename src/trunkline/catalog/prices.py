@@ -1,4 +1,4 @@
-"""What providers charge, read from `prices.json`, which `tools/compile_prices.py` makes.
+"""What providers charge, and how much their models read: `prices.json`, compiled by `tools`.
 
 Only what is known is stated: a model that the data does not name, or prices by something `Usage`
 does not count (pictures, minutes, pages), has no price here, which is not a price of 0; nor has a
@@ -81,6 +81,7 @@ class _Model(Struct, frozen=True):
     match: _Match
     prices: tuple[_Period, ...]
     """The last one that holds counts; the first if none does."""
+    context_tokens: int | None = None
 
 
 class _Provider(Struct, frozen=True):
@@ -115,6 +116,13 @@ def lookup(provider: str, model: str, at_ns: int | None = None) -> Price | None:
 def sells(provider: str) -> bool:
     """Tell whether the price of any model of the provider type `provider` may be known."""
     return bool(_sellers(_DATA_NAMES.get(provider, provider)))
+
+
+@lru_cache(maxsize=4096)
+def context_tokens(provider: str, model: str) -> int | None:
+    """Return how long a context `model` of the provider type `provider` takes; None = not known."""
+    found = _find(provider, model)
+    return None if found is None else found.context_tokens
 
 
 @lru_cache(maxsize=4096)

@@ -15,6 +15,7 @@ _COMMANDS = {
     "chat": ("talk", "chat", "Talk with a model, turn by turn."),
     "check": ("setup", "check", "Check the configuration; --probe tries the providers."),
     "db": ("db", "db", "Check, upgrade or back up the database."),
+    "explain": ("explain", "explain", "Tell where a call would go, and why; nothing is sent."),
     "hooks": ("hooks", "hooks", "Show usage events that hooks never took; have them told again."),
     "init": ("setup", "init", "Write a configuration from what is found here."),
     "keys": ("admin", "keys", "Make, change and revoke the keys of the gateway."),

@@ -30,6 +30,11 @@ def _moment(text: str) -> object:
     return int(text) if re.fullmatch(r"[0-9]{1,19}", text) else text
 
 
+def _rates(text: str) -> object:
+    requests, _, tokens = text.partition(",")
+    return {"requests_per_minute": requests or None, "tokens_per_minute": tokens or None}
+
+
 class Field(NamedTuple):
     """A field of a body, and the option that gives it."""
 
@@ -75,6 +80,14 @@ KINDS = (
             _ROLE,
             Field("allowance_usd", "--allowance", "USD the user may spend in a period."),
             Field("allowance_period", "--period", "day, week, month or total."),
+            Field("allowance_timezone", "--timezone", "Whose midnight begins a period."),
+            Field(
+                "allowance_rolling",
+                "--rolling/--no-rolling",
+                "The last 24 hours, 7 or 30 days.",
+                bool,
+                True,
+            ),
         ),
         (_TEAM, _TENANT, _EMAIL),
     ),
@@ -88,7 +101,8 @@ KINDS = (
             _TEAM,
             _TENANT,
             _ROLE,
-            Field("tier", "--tier", "A word for what was sold."),
+            Field("tier", "--tier", "A word for what was sold; whose rate limits it has."),
+            Field("rate_limits", "--rate-limits", "Requests,tokens per minute: 60,40000.", _rates),
             Field("models", "--models", "Names it may ask for: a,b; default any.", _list_of),
             Field("expires_at", "--expires", "When it ends: a date, or a time.", _moment),
             Field("may_act_for", "--may-act-for", "Other tenants' ids: a,b; or *.", _list_of),

@@ -25,7 +25,7 @@ from trunkline.config import BudgetRule
 from trunkline.errors import Conflict, NotFound
 from trunkline.journal.owners import owners
 from trunkline.storage.ledger import Holding, SqlLeases
-from trunkline.storage.principals import snapshot
+from trunkline.storage.snapshot import snapshot
 
 _SECOND_NS = 10**9
 _REFUSED = {
@@ -53,7 +53,8 @@ def show(config: str | None, as_json: bool) -> None:
     """
     line = open_line(config)
     line.flush()
-    rules = (*line.config.budgets, *snapshot(line.store.database).budgets)
+    users = {key.user_id for key in line.config.keys if key.user_id is not None}
+    rules = (*line.config.budgets, *snapshot(line.store.database, users).rules)
     budgets = [_budget(account, _look(line, account)) for account in _accounts(line, rules)]
     holdings = _holdings(line)
     if as_json:
@@ -97,8 +98,7 @@ def forget(owner: str, force: bool, config: str | None, as_json: bool) -> None:
 
 def seen_of(line: Trunkline, rule: BudgetRule) -> Seen:
     """Return the state of a budget that was made at run time."""
-    # What its account is called depends on the configuration's budgets.
-    return _look(line, _accounts(line, (*line.config.budgets, rule))[-1])
+    return _look(line, *_accounts(line, [rule]))
 
 
 def _accounts(line: Trunkline, rules: Iterable[BudgetRule]) -> tuple[Account, ...]:

@@ -83,7 +83,9 @@ def _lines(config: Config, reached: dict[str, bool]) -> Iterable[str]:
     for name, target in config.aliases.items():
         yield f"alias {name}: {target}"
     for budget in config.budgets:
-        yield f"budget on {budget.scope} per {budget.period}, {budget.mode}"
+        rolling = "rolling " if budget.rolling else ""
+        zone = f" in {budget.timezone}" if budget.timezone != "UTC" else ""
+        yield f"budget on {budget.scope} per {rolling}{budget.period}{zone}, {budget.mode}"
 
 
 def _asked_for(provider: Provider) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from trunkline import backends
+from trunkline.accounting.limited import KeyRates, Limited
 from trunkline.client import outside
 from trunkline.client.ingestion import PATIENCE_S
 from trunkline.client.parts import Parts
@@ -23,14 +24,15 @@ from trunkline.client.targets import known_targets
 from trunkline.clock import Clock, SystemClock
 from trunkline.config import BudgetRule, Config, from_mapping, load
 from trunkline.discovery import entries
-from trunkline.egress import reachable
 from trunkline.errors import ConfigError, ProviderError, RecordError
 from trunkline.interfaces import UsageHook
+from trunkline.layers.ratelimit import Limiter
 from trunkline.reply import Reply
-from trunkline.routing.candidate import ESTIMATE
+from trunkline.routing.kinds import ESTIMATE
 from trunkline.routing.plan import Planner
 from trunkline.service import Service, stack
 from trunkline.transport import Transport
+from trunkline.transport.probes import probe_all
 from trunkline.types import Call, CountTokens, Principal
 
 _HOOKS_S = 5.0
@@ -52,6 +54,8 @@ class Trunkline:
 
     _made: tuple[BudgetRule, ...] = ()
     """Budgets that are not the configuration's."""
+    _keys: tuple[KeyRates, ...] = ()
+    """Limits of keys that are not the configuration's."""
 
     def __init__(
         self,
@@ -65,7 +69,8 @@ class Trunkline:
         self.clock = clock or SystemClock()
         self._parts = parts = Parts(config, self.clock, ingesting=ingesting)
         self.store, self.events, self.ledger = parts.store, parts.events, parts.ledger
-        self.health = parts.state.health
+        self.health, self.exchange = parts.state.health, parts.exchange
+        self.state, self.touch = parts.state, parts.keeper.touch
         self._usage_hooks = usage_hooks if ingesting else None
         self._transport = Transport(self.clock)
         self._reloading = threading.Lock()
@@ -111,28 +116,40 @@ class Trunkline:
                     f"storage.{key} cannot change while calls are answered; restart for that"
                 )
         with self._reloading:
-            planner = Planner(config, self.clock)
+            planner = Planner(config, self.clock, self.health)
             around = layers(planner, self._parts.state)
             service = stack(around, _innermost(self._transport.send))
             self._budget((*config.budgets, *self._made))
+            self._limit(config)
             if self._usage_hooks is not None:
                 self._parts.hooks.take(known_targets(config, self._usage_hooks, self.clock))
+            self.health.retry_soon(self.clock.monotonic_s())
             self.config, self.planner, self.layers = config, planner, around
             self._service = service
 
-    def follow(self, budgets: Iterable[BudgetRule]) -> None:
-        """Keep these budgets beside the configuration's, in place of those given before.
+    def follow(self, budgets: Iterable[BudgetRule], keys: Iterable[KeyRates] = ()) -> None:
+        """Keep these beside the configuration's, in place of those given before.
 
         What is spent and held stays. Callable from any thread.
+
+        Args:
+            keys: those that have limits of their own, or a tier.
         """
         with self._reloading:
-            self._made = tuple(budgets)
+            self._made, self._keys = tuple(budgets), tuple(keys)
             self._budget((*self.config.budgets, *self._made))
+            self._limit(self.config)
 
     def _budget(self, rules: Sequence[BudgetRule]) -> None:
         # Quotes first: a strict budget refuses what comes without a proven bound.
         self._parts.state.estimates.proving = any(rule.mode == "strict" for rule in rules)
         self.ledger.reload(rules)
+
+    def _limit(self, config: Config) -> None:
+        own = (rate for key in config.keys for rate in key.rates)
+        tiers = (KeyRates(key.name, key.tier) for key in config.keys)
+        limited = Limited((*config.rates, *own), (*tiers, *self._keys))
+        self._parts.state.limiter.limited = limited
 
     async def __call__(self, call: Call) -> Reply:
         """Answer one call.
@@ -146,6 +163,7 @@ class Trunkline:
         """Record and settle what somebody spent elsewhere, whether there is room for it or not.
 
         Raises:
+            InputError: the cost is negative, or the records cannot hold it or who pays.
             RecordError: the journal cannot be written; nothing was charged.
         """
         outside.charge(self._parts.state, who, cost_nusd)
@@ -164,17 +182,22 @@ class Trunkline:
     def status(self) -> dict[str, bool]:
         """Tell for each provider whether it can be reached now and is not resting after failures.
 
-        Opens a connection to each and closes it again: free of charge, at most a second in all.
+        Asks each for the list of its models: free of charge, at most two seconds in all.
         """
-        providers = self.config.providers.values()
-        reached = reachable(
-            {provider.name: provider.deployment("").base_url for provider in providers}
-        )
-        return {name: up and not self.health.resting(name) for name, up in reached.items()}
+        found = probe_all(self.config.providers.values(), SystemClock())
+        now_s = self.clock.monotonic_s()
+        return {
+            name: told.ok and not self.health.resting(name, now_s) for name, told in found.items()
+        }
 
     def check_writable(self) -> None:
         """Raise `RecordError` if calls could not be recorded now."""
         self._parts.journal.check()
+
+    @property
+    def limiter(self) -> Limiter:
+        """Who keeps the limits per minute: how often, and whether others can be heard."""
+        return self._parts.state.limiter
 
     def flush(self) -> None:
         """Render waiting log events and make every finished call visible in the store."""

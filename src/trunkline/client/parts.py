@@ -9,6 +9,7 @@ from trunkline.accounting.account import Alert
 from trunkline.accounting.estimate import Estimates
 from trunkline.accounting.ledger import Ledger
 from trunkline.accounting.purses import Shared
+from trunkline.client.exchange import Exchange
 from trunkline.client.hooks import Hooks
 from trunkline.client.ingestion import PATIENCE_S, Ingestion
 from trunkline.client.keeper import Job, Keeper
@@ -16,11 +17,14 @@ from trunkline.client.stack import State
 from trunkline.clock import Clock
 from trunkline.config import BudgetRule, Config
 from trunkline.journal import Journal
-from trunkline.layers.breaker import Health
 from trunkline.layers.concurrency import Parallel
 from trunkline.layers.ratelimit import Limiter
+from trunkline.layers.route import Hedges
 from trunkline.observability.log import EventLog, logger
-from trunkline.storage.engines import open_database, open_leases
+from trunkline.routing.health import Health
+from trunkline.routing.retries import RetryBudgets
+from trunkline.storage.circuits import CircuitTable
+from trunkline.storage.engines import open_buckets, open_database, open_leases
 from trunkline.storage.outbox import Outbox
 from trunkline.storage.store import Store
 
@@ -30,6 +34,7 @@ _INGEST_S = 1.0
 _INGEST_PATIENCE_S = 30.0
 """Nobody waits for it: whoever asks for rows ingests first, and so does the next process."""
 _TEND_S = 0.2
+_EXCHANGE_S = 1.0
 
 
 class Parts:
@@ -50,25 +55,29 @@ class Parts:
             wake=lambda: journal.wake(),  # noqa: PLW0108 - whoever that is then
         )
         self.ledger = Ledger((), clock, shared, _teller(self.events))
+        estimates, health = Estimates(), Health()
+        self.exchange = Exchange(health, CircuitTable(open_database(config)), clock)
         jobs = [
             Job(_SYNC_S, journal.sync),
             Job(_LOG_S, self.events.drain),
             Job(_TEND_S, self.ledger.tend),
+            Job(_EXCHANGE_S, self.exchange.run),
         ]
         if ingesting:
             jobs.append(Job(_INGEST_S, self.ingestion.run, patience_s=_INGEST_PATIENCE_S))
         self.keeper = Keeper(tuple(jobs))
         journal.wake = self.keeper.touch
-        estimates = Estimates()
         self.state = State(
             clock=clock,
             book=journal,
             events=self.events,
             ledger=self.ledger,
             estimates=estimates,
-            health=Health(clock),
-            limiter=Limiter(estimates, clock),
-            parallel=Parallel(clock),
+            health=health,
+            limiter=Limiter(open_buckets(config, clock), estimates),
+            parallel=Parallel(clock, health),
+            retries=RetryBudgets(),
+            hedges=Hedges(clock, health),
         )
 
     def finish(self) -> None:
@@ -78,6 +87,8 @@ class Parts:
             self.events.drain,
             self.ledger.close,
             self._leases.close,
+            self.state.limiter.buckets.close,
+            self.exchange.close,
             self.journal.close,
             self.ingestion.run,
             self.ingestion.close,
@@ -94,6 +105,8 @@ def _teller(events: EventLog) -> Alert:
         events.budget_alert(
             scope=rule.scope,
             period=rule.period,
+            timezone=rule.timezone if rule.timezone != "UTC" else None,
+            rolling=rule.rolling or None,
             mode=rule.mode,
             amount_nusd=rule.amount_nusd,
             mark_nusd=mark_nusd,

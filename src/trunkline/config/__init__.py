@@ -5,7 +5,8 @@ checked as a whole: every name in it leads somewhere. A key that has no effect i
 """
 
 from trunkline.config.load import from_mapping, from_model_list, load
-from trunkline.config.model import BudgetRule, Config, Group, Key, Provider, Server, Webhook
+from trunkline.config.model import BudgetRule, Config, Group, Key, Server, Webhook
+from trunkline.config.provider import Provider
 
 __all__ = [
     "BudgetRule",

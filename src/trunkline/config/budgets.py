@@ -50,7 +50,7 @@ def _rule(node: Node, fields: Mapping[str, Node], providers: Collection[str]) ->
         scope=_scope(fields["scope"], providers),
         amount_nusd=fields["amount"].nano_usd(),
         period=period,
-        timezone=_zone(fields["timezone"]) if "timezone" in fields else "UTC",
+        timezone=zone(fields["timezone"]) if "timezone" in fields else "UTC",
         rolling=rolling,
         mode=mode,
         cap_output=cap_output,
@@ -91,7 +91,7 @@ def _scope(node: Node, providers: Collection[str]) -> str:
     return scope
 
 
-def _zone(node: Node) -> str:
+def zone(node: Node) -> str:
     """Read the name of a time zone that is known here; UTC always is."""
     name = node.text()
     if name == "UTC":

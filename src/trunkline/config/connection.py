@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from trunkline.config.node import Node
 from trunkline.observability.redact import know
-from trunkline.types import Limits
+from trunkline.types import Limits, RateLimit
 
 SECONDS = {
     "timeout": "timeout_s",
@@ -17,7 +17,7 @@ SECONDS = {
     "idle_timeout": "idle_timeout_s",
     "connect_timeout": "connect_timeout_s",
 }
-_RATES = ("requests_per_minute", "tokens_per_minute")
+RATES = ("requests_per_minute", "tokens_per_minute")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 CREDENTIAL_HEADER = re.compile(r"(?i)auth|key|token|secret|cookie")
@@ -30,10 +30,13 @@ def limits(usual: Limits, fields: dict[str, Node]) -> Limits:
     }
     if "max_parallel" in fields:
         values["max_parallel"] = fields["max_parallel"].whole(1)
-    if "rate_limits" in fields:
-        rates = fields["rate_limits"].mapping(_RATES)
-        values.update((key, node.whole(1)) for key, node in rates.items())
     return replace(usual, **values)
+
+
+def rates(node: Node | None, scope: str) -> tuple[RateLimit, ...]:
+    """Read `rate_limits:` of a scope; none if it says nothing."""
+    said = {key: field.whole(1) for key, field in (node.mapping(RATES) if node else {}).items()}
+    return (RateLimit(scope=scope, **said),) if said else ()
 
 
 def base_url(node: Node, usual_path: str) -> str:

@@ -2,133 +2,31 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal, get_args
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from trunkline.types import Deployment, Limits, Price, Secret
+from trunkline.config.provider import Provider
+from trunkline.types import Deployment, Need, RateLimit, Secret
 
-SERVICE_TIERS = ("batch", "fast", "flex", "priority", "scale", "ultrafast")
-"""Service tiers that may have a price of their own."""
-_FREE = Price(input_nusd=0, output_nusd=0, web_search_nusd=0, snapshot="local")
-FREE = replace(_FREE, service_tiers=tuple((name, _FREE) for name in SERVICE_TIERS))
-
-Api = Literal["chat", "responses"]
-"""OpenAI's two APIs for chats."""
-Strategy = Literal["priority", "latency"]
+Strategy = Literal["priority", "latency", "weighted", "least_busy", "cost", "sticky"]
 Period = Literal["day", "week", "month", "total"]
 Mode = Literal["strict", "hard", "soft"]
 UnknownPrice = Literal["refuse", "flag", "allow"]
 WhenStoreDown = Literal["closed", "open"]
+Role = Literal["viewer", "member", "admin"]
+"""From the least to the most: a viewer only looks, a member calls, an admin does anything."""
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
-class Provider(Struct, frozen=True, kw_only=True):
-    """A configured provider: somebody who can be asked for any model by name."""
+class Hedge(Struct, frozen=True, kw_only=True):
+    """When a second deployment is asked as well because the first is late."""
 
-    name: str
-    type: str
-    """The catalog row, or the registered name, that it was made from."""
-    template: Deployment
-    """What all its deployments have in common; its `model` is empty."""
-    models: tuple[str, ...] = ()
-    """The models it lists, in the order of the configuration."""
-    wire_models: dict[str, str] = {}
-    """Models -> what this account calls them."""
-    any_model: bool = False
-    """True = it takes other names as well, although it lists some."""
-    prices: dict[str, Price] = {}
-    """Prices the configuration gives; they win over the price data."""
-    local: bool = False
-    """True = what it answers costs nothing."""
-    vendor_prefixes: bool = False
-    """True = its own model names may contain `/`."""
-    text_models: tuple[str, ...] = ()
-    """Models, as shell patterns, that also take text completions."""
-    responses_models: tuple[str, ...] = ()
-    """Models, as shell patterns, that are asked through OpenAI's Responses API whatever callers
-    speak; a pattern that begins with `!` names exceptions."""
-    responses: bool = False
-    """True = callers who speak that API are answered by its own."""
-    api: Api | None = None
-    """Which API the configuration chose for all its models; None = each as it needs."""
-    apis: dict[str, Api] = {}
-    """The same for single models, which counts more."""
-    dialects: dict[str, str] = {}
-    """Models, as shell patterns -> the wire format they speak, where it is not the usual one."""
-    embeddings: str = ""
-    """The wire format in which it is asked for embeddings; "" = it has none."""
-    counting: str = ""
-    """The wire format in which it counts tokens; "" = it does not."""
-    usual_model: str = ""
-    """What to ask it for when no model was named and it lists none; "" = nobody knows."""
-
-    @property
-    def limits(self) -> Limits:
-        """Time-outs and caps, the same for each of its deployments."""
-        return self.template.limits
-
-    @property
-    def open(self) -> bool:
-        """Tell whether a name that it does not list may be meant for it."""
-        return self.any_model or not self.models
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What callers may say for its models: the listed ones, else the usual one."""
-        usual = (f"{self.name}/{self.usual_model}",) if self.usual_model else ()
-        return self.models or usual
-
-    def deployment(self, model: str, at_ns: int | None = None) -> Deployment:
-        """Return the row that answers `model`, priced as of `at_ns` (now if None)."""
-        return replace(
-            self.template,
-            model=model,
-            wire_model=self.wire_models.get(model, ""),
-            price=self.price(model, at_ns),
-        )
-
-    def dialect(self, model: str, spoken: str | None, kind: str = "chat") -> str:
-        """Return the wire format in which to ask `model` for a caller whose own is `spoken`.
-
-        `kind` is that of the call. "" = the provider takes no such calls.
-        """
-        if kind == "embed":
-            return self.embeddings
-        if kind == "count_tokens":
-            own = any(fnmatchcase(model, pattern) for pattern in self.dialects)
-            return "" if own else self.counting
-        if spoken == "openai_text" and any(fnmatchcase(model, p) for p in self.text_models):
-            return spoken
-        for pattern, dialect in self.dialects.items():
-            if fnmatchcase(model, pattern):
-                return dialect
-        if self._api(model, spoken) == "responses":
-            return "openai_responses"
-        if self.apis.get(model, self.api) == "chat":
-            return "openai_chat"
-        return self.template.dialect
-
-    def _api(self, model: str, spoken: str | None) -> Api:
-        if (chosen := self.apis.get(model, self.api)) is not None:
-            return chosen
-        if self.responses and spoken == "openai_responses":
-            return "responses"
-        fitting = [p for p in self.responses_models if fnmatchcase(model, p.removeprefix("!"))]
-        needed = bool(fitting) and not any(pattern.startswith("!") for pattern in fitting)
-        return "responses" if needed else "chat"
-
-    def price(self, model: str, at_ns: int | None = None) -> Price | None:
-        """Return what `model` costs as of `at_ns`; None = not known."""
-        if model in self.prices:
-            return self.prices[model]
-        if self.local:
-            return FREE
-        from trunkline.catalog.prices import lookup
-
-        return lookup(self.type, model, at_ns)
+    after: float | None = None
+    """Seconds without a first token; None = as long as 95 of 100 calls of the group take."""
+    max_share: float = 0.05
+    """Of all calls of the group, in (0, 1], at most so many get a second attempt."""
 
 
 class Group(Struct, frozen=True, kw_only=True):
@@ -142,11 +40,26 @@ class Group(Struct, frozen=True, kw_only=True):
     retries: int = 2
     """Further tries at the same deployment."""
     strategy: Strategy = "priority"
+    tiers: tuple[int, ...] = ()
+    """The `priority` of each deployment; a higher tier is only asked when the lower ones cannot."""
+    context_window_fallbacks: tuple[str, ...] = ()
+    """Groups to ask instead when the prompt is too long for a deployment."""
+    rate_limit_fallbacks: tuple[str, ...] = ()
+    """Groups to ask instead when a deployment has no room now."""
+    content_policy_fallbacks: tuple[str, ...] = ()
+    """Groups to ask when a provider refuses what was asked; empty = its refusal is the answer."""
+    promises: frozenset[Need] = frozenset()
+    """What callers may count on: no fallback leads to where nobody can do it."""
+    midstream: Literal["error", "continue"] = "error"
+    """What to do when an answer breaks off after its first token was shown."""
+    hedge: Hedge | None = None
 
 
 class BudgetRule(Struct, frozen=True, kw_only=True):
     """How much a scope may spend in a period."""
 
+    origin: ClassVar[str] = ""
+    """Where it is kept: tells budgets of one scope and period apart. "" = the configuration."""
     scope: str
     """`global`, or `KIND:NAME` with one of key, user, team, tenant, tag, run, provider,
     deployment."""
@@ -166,13 +79,39 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
     """Shares of the amount, 0 to 1, at which to tell somebody."""
 
 
+class MadeRule(BudgetRule, frozen=True, kw_only=True):
+    """What a budget says that was made at run time."""
+
+    origin: ClassVar[str] = "made"
+
+
+class Allowance(BudgetRule, frozen=True, kw_only=True):
+    """What a user may spend, as the budget that it is."""
+
+    origin: ClassVar[str] = "allowance"
+
+
 class Key(Struct, frozen=True, kw_only=True):
     """A key that callers of the gateway show; its `name` is who pays."""
 
     name: str
     secret: Secret
+    user_id: str | None = None
+    """Who pays as well; so do `team_id` and `tenant_id`."""
+    team_id: str | None = None
+    tenant_id: str | None = None
+    tier: str | None = None
+    role: Role = "member"
     models: tuple[str, ...] = ()
     """Names it may ask for, as callers say them; empty = any."""
+    expires_ns: int | None = None
+    """The first moment at which it is good no more, in nanoseconds since the epoch."""
+    may_act_for: tuple[str, ...] = ()
+    """Tenants besides its own for whom it may call; `*` = all."""
+    required_tags: tuple[str, ...] = ()
+    """Each of its calls must have each of these, or one that begins with it and a colon."""
+    rates: tuple[RateLimit, ...] = ()
+    """Its own limits; one or none."""
 
 
 class Webhook(Struct, frozen=True, kw_only=True):
@@ -204,7 +143,8 @@ class Storage(Struct, frozen=True, kw_only=True):
     database_url: Secret | None = None
     """PostgreSQL; None = a file in the data folder."""
     redis_url: Secret | None = None
-    """Valkey or Redis, which hands out money before PostgreSQL is asked; None = there is none."""
+    """Valkey or Redis: hands out money before PostgreSQL is asked, and keeps the rate limits of all
+    replicas; None = there is none."""
     keep_days: int | None = None
     """For how many days calls are kept one by one; None = for ever. Sums are always kept."""
 
@@ -225,6 +165,8 @@ class Config(Struct, frozen=True, kw_only=True):
     groups: dict[str, Group] = {}
     aliases: dict[str, str] = {}
     budgets: tuple[BudgetRule, ...] = ()
+    rates: tuple[RateLimit, ...] = ()
+    """Limits of callers, by scopes as in `trunkline.accounting.limited`."""
     keys: tuple[Key, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
     server: Server = Server()

@@ -11,12 +11,13 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from trunkline.config.groups import in_order, read_strategy
-from trunkline.config.model import Group, Provider, Strategy
+from trunkline.config.groups import Ranked, in_order, read_aliases, read_strategy, read_weight
+from trunkline.config.model import Group, Strategy
 from trunkline.config.node import Node
+from trunkline.config.provider import Provider
 from trunkline.config.providers import Draft, known_row
 from trunkline.errors import ConfigError
-from trunkline.types import Deployment
+from trunkline.types import RateLimit
 
 _ENTRY_KEYS = ("model_name", "litellm_params")
 _LATER_ENTRY_KEYS = ("model_info",)
@@ -32,19 +33,23 @@ _PARAMS = {
     "aws_region_name": "region",
     "aws_profile_name": "profile",
 }
+_OWN_PARAMS = ("order", "weight", "rpm", "tpm", "max_parallel_requests")
 _LATER_PARAMS = (
-    "rpm", "tpm", "weight", "max_parallel_requests", "stream_timeout", "max_retries", "num_retries",
+    "stream_timeout", "max_retries", "num_retries",
     "input_cost_per_token", "output_cost_per_token", "extra_headers", "organization",
     "custom_llm_provider", "region_name", "aws_access_key_id", "aws_secret_access_key",
 )  # fmt: skip
-SETTINGS = ("fallbacks", "num_retries", "routing_strategy")
-_ALWAYS = {"drop_params": True, "set_verbose": False}
+_FALLBACKS = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+SETTINGS = (
+    *_FALLBACKS, "default_fallbacks", "model_group_alias", "num_retries", "routing_strategy",
+)  # fmt: skip
+_ALWAYS = {"drop_params": True, "set_verbose": False, "enable_pre_call_checks": True}
 """Settings that cannot be changed here, and what they always are."""
 _LATER_SETTINGS = (
-    "default_fallbacks", "context_window_fallbacks", "content_policy_fallbacks", "retry_policy",
+    "retry_policy",
     "cache", "cache_params", "callbacks", "success_callback", "failure_callback", "timeout",
-    "request_timeout", "allowed_fails", "cooldown_time", "model_group_alias", "redis_host",
-    "redis_port", "redis_password", "enable_pre_call_checks",
+    "request_timeout", "allowed_fails", "cooldown_time", "redis_host",
+    "redis_port", "redis_password",
 )  # fmt: skip
 
 
@@ -54,7 +59,26 @@ class Entry(Struct, kw_only=True):
     name: str
     provider: str
     model: str
-    priority: int
+    params: dict[str, Node]
+
+    def ranked(self, provider: Provider, retries: int) -> Ranked:
+        """Return the deployment and its priority."""
+        params = self.params
+        row = replace(provider.deployment(self.model), retries=retries)
+        if "weight" in params:
+            row = replace(row, weight=read_weight(params["weight"]))
+        if "max_parallel_requests" in params:
+            limits = replace(row.limits, max_parallel=params["max_parallel_requests"].whole(1))
+            row = replace(row, limits=limits)
+        said = {
+            field: params[key].whole(1)
+            for key, field in (("rpm", "requests_per_minute"), ("tpm", "tokens_per_minute"))
+            if key in params
+        }
+        if said:
+            limit = RateLimit(scope=f"deployment:{row.name}@{self.name}", **said)
+            row = replace(row, rates=(*row.rates, limit))
+        return params["order"].whole(0) if "order" in params else 0, row
 
 
 class ModelList(Struct, kw_only=True):
@@ -62,9 +86,11 @@ class ModelList(Struct, kw_only=True):
 
     drafts: dict[str, Draft] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
-    fallbacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    fallbacks_node: Node | None = None
-    """Where `fallbacks` stands."""
+    fallbacks: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    """By kind, then by group."""
+    nodes: dict[str, Node] = field(default_factory=dict)
+    """Where each kind of fallbacks stands."""
+    aliases: dict[str, str] = field(default_factory=dict)
     retries: int = 2
     strategy: Strategy = "priority"
     default_provider: str | None = None
@@ -72,22 +98,24 @@ class ModelList(Struct, kw_only=True):
 
     def groups(self, providers: Mapping[str, Provider]) -> dict[str, Group]:
         """Return the groups; a deployment whose provider is disabled is left out."""
-        ranked: dict[str, list[tuple[int, Deployment | None]]] = {}
+        ranked: dict[str, list[Ranked]] = {}
         for entry in self.entries:
             rows = ranked.setdefault(entry.name, [])
             if entry.provider in providers:
-                row = providers[entry.provider].deployment(entry.model)
-                rows.append((entry.priority, replace(row, retries=self.retries)))
-        return {
-            name: Group(
-                name=name,
-                deployments=in_order(rows),
-                fallbacks=self.fallbacks.get(name, ()),
-                retries=self.retries,
-                strategy=self.strategy,
-            )
-            for name, rows in ranked.items()
-        }
+                rows.append(entry.ranked(providers[entry.provider], self.retries))
+        return {name: self._group(name, rows) for name, rows in ranked.items()}
+
+    def _group(self, name: str, ranked: list[Ranked]) -> Group:
+        rows, tiers = in_order(ranked)
+        ways: dict[str, Any] = {k: targets.get(name, ()) for k, targets in self.fallbacks.items()}
+        return Group(
+            name=name,
+            deployments=rows,
+            tiers=tiers,
+            retries=self.retries,
+            strategy=self.strategy,
+            **ways,
+        )
 
 
 def read(top: Mapping[str, Node]) -> ModelList:
@@ -101,10 +129,26 @@ def read(top: Mapping[str, Node]) -> ModelList:
         result.retries = settings["num_retries"].whole(0)
     if "routing_strategy" in settings:
         result.strategy = read_strategy(settings["routing_strategy"])
-    if "fallbacks" in settings:
-        result.fallbacks_node = settings["fallbacks"]
-        result.fallbacks = _fallbacks(settings["fallbacks"], {e.name for e in result.entries})
+    if "model_group_alias" in settings:
+        result.aliases = read_aliases(settings["model_group_alias"])
+    names = {entry.name for entry in result.entries}
+    for kind in _FALLBACKS:
+        if kind in settings:
+            result.nodes[kind] = settings[kind]
+            result.fallbacks[kind] = _fallbacks(settings[kind], names)
+    if "default_fallbacks" in settings:
+        _default(settings["default_fallbacks"], names, result)
     return result
+
+
+def _default(node: Node, names: set[str], result: ModelList) -> None:
+    """Let every group that has no fallbacks, and is none of the default ones, have these."""
+    targets = node.texts()
+    own = result.fallbacks.setdefault("fallbacks", {})
+    result.nodes.setdefault("fallbacks", node)
+    last = {result.aliases.get(target, target) for target in targets}
+    for name in names - own.keys() - last:
+        own[name] = targets
 
 
 def _take(item: Node, result: ModelList, identities: dict[Any, str]) -> None:
@@ -112,7 +156,7 @@ def _take(item: Node, result: ModelList, identities: dict[Any, str]) -> None:
     fields = item.mapping(_ENTRY_KEYS, _LATER_ENTRY_KEYS)
     if fields.keys() != set(_ENTRY_KEYS):
         raise item.fault("write both model_name and litellm_params")
-    params = fields["litellm_params"].mapping((*_PARAMS, "model", "order"), _LATER_PARAMS)
+    params = fields["litellm_params"].mapping((*_PARAMS, *_OWN_PARAMS, "model"), _LATER_PARAMS)
     if "model" not in params:
         raise fields["litellm_params"].fault("write its model, as in {model: openai/gpt-4o}")
     kind, slash, model = params["model"].text().partition("/")
@@ -134,10 +178,9 @@ def _take(item: Node, result: ModelList, identities: dict[Any, str]) -> None:
         return
     if model not in draft.models:
         draft.models += (model,)
-    priority = params["order"].whole(0) if "order" in params else 0
-    result.entries.append(
-        Entry(name=fields["model_name"].text(), provider=draft.name, model=model, priority=priority)
-    )
+    own = {key: node for key, node in params.items() if key in _OWN_PARAMS}
+    name = fields["model_name"].text()
+    result.entries.append(Entry(name=name, provider=draft.name, model=model, params=own))
 
 
 def _open(name: Node, draft: Draft, result: ModelList) -> None:
@@ -169,12 +212,12 @@ def _settings(top: Mapping[str, Node]) -> dict[str, Node]:
 
 def _fallbacks(node: Node, groups: set[str]) -> dict[str, tuple[str, ...]]:
     """Take `[{quality: [fast]}, ...]`."""
-    fallbacks: dict[str, tuple[str, ...]] = {}
+    found: dict[str, tuple[str, ...]] = {}
     for item in node.items():
         for name, targets in item.entries().items():
             if name not in groups:
                 raise targets.fault(
                     f"no model_name is {name!r}; write one of {', '.join(sorted(groups))}"
                 )
-            fallbacks[name] = fallbacks.get(name, ()) + targets.texts()
-    return fallbacks
+            found[name] = found.get(name, ()) + targets.texts()
+    return found

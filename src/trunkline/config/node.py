@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
@@ -16,6 +17,8 @@ from trunkline.observability.redact import scrub
 _SECRET = re.compile(
     r"(?i)(?:^|\.)(?:headers\.|[^.]*(?:api_?key|secret|password|token|database_url|redis_url)$)"
 )
+
+_LAST_S = 2**63 // 10**9 - 1
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -182,6 +185,26 @@ class Node:
         if number < minimum or number != number.to_integral_value():
             raise self.fault(f"write {wanted}")
         return int(number)
+
+    def moment_ns(self) -> int:
+        """Return a time, by UTC where it names no zone, in nanoseconds since the epoch."""
+        wanted = "a time before 2262, as 2027-01-31T12:00:00Z or in seconds since 1970"
+        at = self.value
+        try:
+            if isinstance(at, str):
+                at = datetime.datetime.fromisoformat(self.text())
+            elif isinstance(at, datetime.date):  # as YAML has it; perhaps without a time
+                at = datetime.datetime.fromisoformat(at.isoformat())
+            if isinstance(at, datetime.datetime):
+                at = at if at.tzinfo else at.replace(tzinfo=datetime.UTC)
+                seconds = Decimal(at.timestamp())
+            else:
+                seconds = self.decimal(wanted)
+        except (ValueError, OverflowError):
+            raise self.fault(f"write {wanted}") from None
+        if not 0 <= seconds < _LAST_S:
+            raise self.fault(f"write {wanted}")
+        return round(seconds * 10**6) * 1000
 
     def nano_usd(self) -> int:
         """Return an amount of US dollars as int nano-dollars, never by way of a float."""

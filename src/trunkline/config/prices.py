@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from trunkline.config.model import SERVICE_TIERS
 from trunkline.config.node import Node
+from trunkline.config.provider import SERVICE_TIERS
 from trunkline.types import Price
 
 _TOKENS = {

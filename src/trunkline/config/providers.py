@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from trunkline.catalog import ProviderRow, row, rows
 from trunkline.config import azure, bedrock, connection, custom, models, transformers, vertex
-from trunkline.config.model import Api, Provider
 from trunkline.config.node import Node, near
+from trunkline.config.provider import Api, Provider
 from trunkline.errors import ConfigError
 from trunkline.observability.redact import know
 from trunkline.types import Deployment, Secret
@@ -66,31 +66,24 @@ class Draft(Struct, kw_only=True):
         """Return the provider; call it only when nothing is `missing`."""
         self._refuse_foreign_keys()
         key = self._key()
-        connected = self.row.backend == "http" or "base_url" in self.fields
-        base_url = self._base_url() if connected else ""
-        credential = ""
-        if (place := _PLACES.get(self.row.name)) is not None:
-            base_url, credential = place(self.node, self.fields, base_url, key)
-        quirks, dated = self.row.quirks, False
-        if self.row.name == "azure_openai":
-            found = azure.place(self.fields, self.node, base_url, key, quirks)
-            base_url, quirks, dated = found.base_url, found.quirks, found.dated
+        found, credential = self._place(key)
         template = Deployment(
             provider=self.name,
             model="",
             dialect=self.row.dialect,
             backend=self._backend(),
-            base_url=base_url,
+            base_url=found.base_url,
             api_key=None if key is None else Secret(key),
             credential=credential,
             headers=connection.headers(self.fields.get("headers")),
-            quirks=quirks,
+            quirks=found.quirks,
             lacks=self.row.lacks,
             limits=connection.limits(self.row.limits, self.fields),
+            rates=connection.rates(self.fields.get("rate_limits"), f"provider:{self.name}"),
         )
         if "retries" in self.fields:
             template = replace(template, retries=self.fields["retries"].whole(0))
-        listed = models.read(self.fields.get("models"))
+        listed = models.read(self.fields.get("models"), self.name)
         wire_models = azure.deployments(self.fields)
         return Provider(
             name=self.name,
@@ -100,18 +93,30 @@ class Draft(Struct, kw_only=True):
             wire_models=wire_models,
             any_model=self.any_model,
             prices=listed.prices,
+            rates=listed.rates,
+            abilities=listed.abilities,
             local=self.row.local,
             vendor_prefixes=self.row.vendor_prefixes,
             text_models=self.row.text_models,
             dialects=self.row.dialects,
-            responses_models=() if dated else self.row.responses_models,
-            responses=self.row.responses and not dated,
+            responses_models=() if found.dated else self.row.responses_models,
+            responses=self.row.responses and not found.dated,
             api=self._api(),
             apis=listed.apis,
             embeddings=self.row.embeddings,
             counting=self.row.counting,
             usual_model=self.row.usual_model,
         )
+
+    def _place(self, key: str | None) -> tuple[azure.Place, str]:
+        """Return where it answers, and a `Deployment.credential`."""
+        connected = self.row.backend == "http" or "base_url" in self.fields
+        base_url, credential = self._base_url() if connected else "", ""
+        if self.row.name == "azure_openai":
+            return azure.place(self.fields, self.node, base_url, key, self.row.quirks), ""
+        if (place := _PLACES.get(self.row.name)) is not None:
+            base_url, credential = place(self.node, self.fields, base_url, key)
+        return azure.Place(base_url=base_url, quirks=self.row.quirks, dated=False), credential
 
     def _refuse_foreign_keys(self) -> None:
         for name in _WIRE_KEYS & self.fields.keys() if self.row.backend not in _ASKING else ():
@@ -122,7 +127,7 @@ class Draft(Struct, kw_only=True):
                 raise self.fields[name].fault(fault)
 
     def _backend(self) -> str:
-        listed = models.read(self.fields.get("models")).names or self.models
+        listed = models.read(self.fields.get("models"), self.name).names or self.models
         if self.row.name == "transformers":
             return transformers.backend(self.fields, listed)
         if self.row.backend != "litellm" or not (ours := _WIRE_KEYS & self.fields.keys()):

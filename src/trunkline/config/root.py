@@ -10,16 +10,20 @@ from trunkline.catalog import rows
 from trunkline.config import (
     budgets,
     custom,
+    fallbacks,
     groups,
+    keys,
     model_list,
     providers,
+    rate_limits,
     server,
     storage,
     webhooks,
 )
 from trunkline.config.environment import Environment
-from trunkline.config.model import Config, Group, Provider
+from trunkline.config.model import Config, Group
 from trunkline.config.node import Node, near
+from trunkline.config.provider import Provider
 from trunkline.config.providers import Draft
 from trunkline.errors import ConfigError
 from trunkline.interfaces import is_loaded
@@ -27,7 +31,7 @@ from trunkline.interfaces import is_loaded
 _ROOT = "llm_service"
 _KEYS = (
     "default_provider", "default_model", "fallback_chain", "model_map", "providers", "groups",
-    "aliases", "budgets", "keys", "webhooks", "server", "storage",
+    "aliases", "budgets", "rate_limits", "keys", "webhooks", "server", "storage",
 )  # fmt: skip
 _LATER_KEYS = ("cache", "agents")
 _LISTED_KEYS = ("litellm_settings", "router_settings", *model_list.SETTINGS)
@@ -55,7 +59,10 @@ def read(data: Any, environment: Environment, source: str, warnings: list[str]) 
         default = next(iter(drafts)) if len(written) < 2 else None
     made, disabled = _made(drafts, default, warnings)
     model = _preferred(fields.get("default_model"), "LLM_DEFAULT_MODEL", root, warnings)
-    keys, rules = server.read_keys(fields.get("keys"), drafts)
+    aliases = listed.aliases
+    if "aliases" in fields:
+        aliases = groups.read_aliases(fields["aliases"], aliases)
+    declared, rules = keys.read_keys(fields.get("keys"), drafts)
     return Config(
         default_provider=default,
         default_model=None if model is None else model.text(),
@@ -63,14 +70,15 @@ def read(data: Any, environment: Environment, source: str, warnings: list[str]) 
         model_map=_model_map(fields.get("model_map"), drafts),
         providers=made,
         disabled=disabled,
-        groups=_groups(fields.get("groups"), listed, groups.Known(made, disabled)),
-        aliases=groups.read_aliases(fields["aliases"]) if "aliases" in fields else {},
+        groups=_groups(fields.get("groups"), listed, groups.Known(made, disabled), aliases),
+        aliases=aliases,
         budgets=rules
         + tuple(
             budgets.native(item, drafts)
             for item in (fields["budgets"].items() if "budgets" in fields else ())
         ),
-        keys=keys,
+        rates=rate_limits.read(fields.get("rate_limits")),
+        keys=declared,
         webhooks=webhooks.read(fields.get("webhooks")),
         server=server.read_server(fields.get("server")),
         storage=storage.read(fields.get("storage"), root),
@@ -186,17 +194,22 @@ def _made(
 
 
 def _groups(
-    node: Node | None, listed: model_list.ModelList, known: groups.Known
+    node: Node | None,
+    listed: model_list.ModelList,
+    known: groups.Known,
+    aliases: Mapping[str, str],
 ) -> dict[str, Group]:
     found = listed.groups(known.providers)
-    lists = {name: listed.fallbacks_node for name in listed.fallbacks if listed.fallbacks_node}
-    for name, child in (node.entries() if node else {}).items():
+    nodes = node.entries() if node else {}
+    for name, child in nodes.items():
         if name in found:
             raise ConfigError(f"{child.where}: model_list has a group {name!r}; rename this one")
         found[name] = groups.native(name, child, known)
-        lists[name] = child.child("fallbacks", None)
-    groups.check_fallbacks(found, lists)
-    return found
+
+    def where(name: str, kind: str) -> Node:
+        return nodes[name].child(kind, None) if name in nodes else listed.nodes[kind]
+
+    return fallbacks.checked(found, aliases, where)
 
 
 def _chain(node: Node | None, drafts: Collection[str]) -> tuple[str, ...]:

@@ -1,20 +1,14 @@
-"""The gateway's own settings: where it listens, and the keys it was told of."""
+"""The gateway's own settings: where it listens, and how many workers it has."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
-from trunkline.config import budgets
-from trunkline.config.model import BudgetRule, Key, Server
+from trunkline.config.model import Server
 from trunkline.config.node import Node
-from trunkline.observability.redact import know
-from trunkline.types import Secret
 
 _SERVER_KEYS = ("host", "port", "hosts", "max_body_mb", "workers")
 _MOST_WORKERS = 256
-_KEY_KEYS = ("name", "key", "models", "budget")
-_SHORTEST_KEY_CHARS = 16
 
 
 def read_server(node: Node | None) -> Server:
@@ -36,27 +30,3 @@ def read_server(node: Node | None) -> Server:
         if said["workers"] > _MOST_WORKERS:
             raise fields["workers"].fault(f"write a number from 1 to {_MOST_WORKERS}")
     return Server(**said)
-
-
-def read_keys(
-    node: Node | None, providers: Collection[str]
-) -> tuple[tuple[Key, ...], tuple[BudgetRule, ...]]:
-    """Take `keys:`; a key's own budget becomes a rule on `key:NAME`."""
-    keys: list[Key] = []
-    rules: list[BudgetRule] = []
-    for item in node.items() if node else ():
-        fields = item.mapping(_KEY_KEYS, ("user", "team", "tenant", "expires_at", "tier", "role"))
-        for wanted in ("name", "key"):
-            if wanted not in fields:
-                raise item.fault(f"{wanted} is missing; write {{name: ci, key: ${{CI_KEY}}}}")
-        name, secret = fields["name"].text(), fields["key"].text()
-        if name == "admin" or name in {key.name for key in keys}:
-            raise fields["name"].fault("write a name that no other key has")
-        if len(secret) < _SHORTEST_KEY_CHARS:
-            raise fields["key"].fault(f"write at least {_SHORTEST_KEY_CHARS} characters")
-        know([secret])
-        models = fields["models"].texts() if "models" in fields else ()
-        keys.append(Key(name=name, secret=Secret(secret), models=models))
-        if "budget" in fields:
-            rules.append(budgets.of_key(fields["budget"], f"key:{name}", providers))
-    return tuple(keys), tuple(rules)

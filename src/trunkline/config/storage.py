@@ -20,7 +20,7 @@ _POSTGRES = (
 )
 _VALKEY = (
     "write redis://:password@host:6379/0 (rediss:// for TLS) without options after a question "
-    "mark, or remove it to have PostgreSQL grant money alone"
+    "mark, or remove it: PostgreSQL then grants money alone, and machines keep rate limits apart"
 )
 
 
@@ -31,8 +31,8 @@ def read(node: Node | None, root: Node) -> Storage:
     redis = fields.get("redis_url") or _from_environment(root, _REDIS)
     if redis and not database:
         raise redis.refusal(
-            "Valkey and Redis only hand out what PostgreSQL grants; give storage.database_url (or "
-            f"{_DATABASE}) as well, or remove this"
+            "Valkey and Redis hand out what PostgreSQL grants, and keep rate limits beside it; "
+            f"give storage.database_url (or {_DATABASE}) as well, or remove this"
         )
     return Storage(
         database_url=_url(database, _is_postgres, _POSTGRES) if database else None,

@@ -1,7 +1,8 @@
 """Wire formats: each dialect is one module of pure functions that satisfies `Dialect`.
 
 Caller's side: `read` takes a request, `write` gives an answer. Provider's side: `encode` makes a
-request, `decode`, `decode_frame` and `decode_error` take an answer. Dialects do no I/O, know no
+request (`continues` says whether it can hand on the beginning of an answer), `listing` one for its
+models; `decode`, `decode_frame` and `decode_error` take an answer. Dialects do no I/O, know no
 clock and never import each other; what passes between two of them is `trunkline.types`.
 """
 
@@ -13,7 +14,7 @@ from importlib import import_module
 from typing import Any, Literal, Protocol, cast
 
 from trunkline.errors import ProviderError, TrunklineError
-from trunkline.types import Cost, Deployment, Frame, Memo, Outgoing
+from trunkline.types import Chat, Cost, Deployment, Frame, Memo, Outgoing
 
 
 class Writer(Protocol):
@@ -50,6 +51,15 @@ class Dialect(Protocol):
 
     def encode(self, call: Any, deployment: Deployment, /) -> Outgoing:
         """Make the request for a provider."""
+
+    def listing(self, deployment: Deployment) -> Outgoing:
+        """Make the request for the list of a provider's models, which costs nothing."""
+
+    def continues(self, chat: Chat, deployment: Deployment) -> bool:
+        """Whether `encode` can have a deployment go on from `chat.partial`.
+
+        True only where it is documented that the model does not begin anew.
+        """
 
     def decode(self, body: bytes, memo: Memo) -> Frame:
         """Take a whole answer (a 2xx body) as one terminal frame.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,7 +24,7 @@ from trunkline.gateway.holders import Holder
 from trunkline.gateway.http import Hangup, Request
 from trunkline.gateway.keys import KeyRing
 from trunkline.gateway.relay import STOPPING, refusal, relay
-from trunkline.gateway.surfaces import admin, metrics, models
+from trunkline.gateway.surfaces import admin, metrics, models, routing
 
 logger = logging.getLogger("trunkline.gateway")
 
@@ -115,6 +116,10 @@ class Gateway:
         elif path == "/metrics":
             _only(request, path)
             await metrics.answer(request, self._keys, self._line.config.data_dir)
+        elif routing.methods(path):
+            _only(request, path)
+            holder = self._keys.holder(request.headers)
+            await routing.answer(request, path, self._line, holder, self._limit_bytes)
         elif admin.methods(path):
             _only(request, path)
             await self._administer(request, path, self._keys.holder(request.headers))
@@ -145,7 +150,10 @@ class Gateway:
         except RecordError:
             request.answer(503, b'{"status":"the journal cannot be written"}')
         else:
-            request.answer(200, b'{"status":"ready"}')
+            line = self._line
+            trouble = "; ".join(filter(None, (line.limiter.buckets.trouble, line.exchange.trouble)))
+            said = {"status": "degraded", "why": trouble} if trouble else {"status": "ready"}
+            request.answer(200, json.dumps(said, separators=(",", ":")).encode())
 
     def _check_origin(self, request: Request) -> None:
         """Refuse what a web page of somebody else, or a name that was bent to us, may send."""
@@ -191,7 +199,9 @@ def _why(path: str) -> str:
 
 
 def _methods(path: str) -> tuple[str, ...]:
-    return ("POST",) if path in _CALLS else admin.methods(path) or ("GET", "HEAD")
+    if path in _CALLS:
+        return ("POST",)
+    return admin.methods(path) or routing.methods(path) or ("GET", "HEAD")
 
 
 def _only(request: Request, path: str) -> None:

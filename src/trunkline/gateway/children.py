@@ -22,9 +22,11 @@ _MEMORY = {
     # A large body comes and goes with each request: mapped anew each time, its page faults cost
     # more than the request.
     # Source: https://man7.org/linux/man-pages/man3/mallopt.3.html (2026-11-20)
+    "MALLOC_ARENA_MAX": "1",  # one thread does nearly all; each further arena is a megabyte
     "MALLOC_MMAP_THRESHOLD_": str(4 * 1024 * 1024),
     "MALLOC_TRIM_THRESHOLD_": str(16 * 1024 * 1024),
     "MALLOC_TOP_PAD_": str(1024 * 1024),
+    "PYTHONNODEBUGRANGES": "1",  # where in a line an error was; half a megabyte
 }
 
 

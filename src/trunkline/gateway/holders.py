@@ -8,8 +8,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from trunkline.config import Key
+from trunkline.config.model import Role
 from trunkline.errors import Forbidden, InputError
-from trunkline.storage.principals import Role, StoredKey
+from trunkline.storage.snapshot import StoredKey
 from trunkline.types import Principal
 
 ADMIN = "admin"
@@ -83,25 +84,32 @@ ADMINISTRATOR = Holder(name=ADMIN, principal=Principal(key_id=ADMIN), role="admi
 
 def declared(key: Key) -> Holder:
     """Return who shows a key of the configuration."""
-    return Holder(name=key.name, principal=Principal(key_id=key.name), models=frozenset(key.models))
+    return _holder(key, key.name, key.expires_ns)
 
 
 def made(keys: Iterable[StoredKey]) -> dict[bytes, Holder]:
     """Return who shows the keys that were made at run time, by digest."""
-    return {digest: _holder(key, end_ns) for key in keys for digest, end_ns in key.digests}
+    return {
+        digest: _holder(key, key.id, _first(key.expires_ns, end_ns))
+        for key in keys
+        for digest, end_ns in key.digests
+    }
 
 
-def _holder(key: StoredKey, digest_ends_ns: int | None) -> Holder:
-    ends_ns = [end_ns for end_ns in (key.expires_ns, digest_ends_ns) if end_ns is not None]
+def _first(*ends_ns: int | None) -> int | None:
+    return min((end_ns for end_ns in ends_ns if end_ns is not None), default=None)
+
+
+def _holder(key: Key | StoredKey, id_: str, expires_ns: int | None) -> Holder:
     return Holder(
         name=key.name,
         principal=Principal(
-            key_id=key.id, user_id=key.user_id, team_id=key.team_id, tenant_id=key.tenant_id
+            key_id=id_, user_id=key.user_id, team_id=key.team_id, tenant_id=key.tenant_id
         ),
         role=key.role,
         tier=key.tier,
         models=frozenset(key.models),
-        expires_ns=min(ends_ns, default=None),
+        expires_ns=expires_ns,
         may_act_for=frozenset(key.may_act_for),
         required_tags=key.required_tags,
     )

@@ -62,6 +62,8 @@ class Request:
     """An answer has begun, so no other one can be given."""
     ended = False
     """The answer was given to its end."""
+    about: tuple[tuple[str, str], ...] = ()
+    """Headers that any answer has from now on, refusals too."""
     gone = False
     """The caller left."""
     on_hangup: Callable[[], None] | None = None
@@ -186,7 +188,7 @@ class Request:
         self.started = True
         self._chunked = self.keep_alive
         how = [("transfer-encoding", "chunked")] if self._chunked else []
-        self._wire.send(self._head_of(status, [*headers, *how]), more=True)
+        self._wire.send(self._head_of(status, [*headers, *how, *self.about]), more=True)
 
     async def write(self, piece: bytes, *, more: bool) -> None:
         """Send a piece of the body; without `more` it is the last."""
@@ -212,7 +214,7 @@ class Request:
         """Send a whole answer, in one piece."""
         self.started = True
         about = ("content-type", kind), ("content-length", str(len(body)))
-        head = self._head_of(status, [*about, *headers])
+        head = self._head_of(status, [*about, *headers, *self.about])
         self._wire.send(head if self.method == "HEAD" else head + body)
         self._end()
 

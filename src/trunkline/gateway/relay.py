@@ -23,7 +23,7 @@ from trunkline.gateway.http import Request
 from trunkline.gateway.pulse import Pulse
 from trunkline.gateway.surfaces.family import family_of
 from trunkline.reply import Reply
-from trunkline.types import Call, Chat, Cost, Mark, Prompt
+from trunkline.types import Call, Chat, Cost, Mark, Prompt, Trail
 
 STOPPING = Overloaded("the gateway is about to stop", retry_after_s=1.0)
 _UNKNOWN = Cost(None, "unknown")
@@ -41,11 +41,17 @@ async def relay(
 ) -> None:
     """Answer a request for a model in its own dialect, whole or as a stream."""
     body = await request.json_body(limit_bytes)
-    call = _call(dialect.read(body, request.headers), request, holder)
+    trail = Trail()
+    call = _call(dialect.read(body, request.headers), request, holder, trail)
     watch = Watch(request.task)
     request.on_hangup = watch.leave
     try:
-        reply = await line(call)
+        try:
+            reply = await line(call)
+        finally:
+            if trail.room is not None:
+                now_ns = line.clock.now_ns()
+                request.about = family_of(dialect.NAME).rate_headers(trail.room, now_ns)
         watch.reply = reply
         async with reply:
             writer = dialect.write(reply.call or call, reply.deployment.dialect)
@@ -144,7 +150,7 @@ def refusal(dialect: Dialect, error: TrunklineError) -> tuple[bytes, list[tuple[
     return dialect.write(nothing, "events").error(error), headers
 
 
-def _call(call: Call, request: Request, holder: Holder) -> Call:
+def _call(call: Call, request: Request, holder: Holder, trail: Trail) -> Call:
     """Add to the request what its headers say: who pays, tags, run, time-out."""
     holder.check(call.model)
     headers = request.headers
@@ -167,6 +173,7 @@ def _call(call: Call, request: Request, holder: Holder) -> Call:
         tags=tags,
         run=headers.get("x-trunkline-run"),
         timeout_s=timeout_s,
+        trail=trail,
     )
 
 

@@ -25,14 +25,18 @@ def reread(said: Said, present: Config) -> tuple[Config, list[str]]:
     """
     found = said.fit(load(Path(said.config) if said.config else None, found=entries))
     old, new = present.server, found.server
+    kept, wanted = present.storage, found.storage
     fixed = {
         "server.host": new.host != old.host,
         "server.port": new.port != old.port,
         "server.workers": new.workers != old.workers,
         "TRUNKLINE_DATA": found.data_dir != present.data_dir,
+        "storage.database_url": wanted.database_url != kept.database_url,
+        "storage.redis_url": wanted.redis_url != kept.redis_url,
     }
     server = replace(new, host=old.host, port=old.port, workers=old.workers)
-    served = replace(found, server=server, data_dir=present.data_dir)
+    storage = replace(wanted, database_url=kept.database_url, redis_url=kept.redis_url)
+    served = replace(found, server=server, storage=storage, data_dir=present.data_dir)
     if served == present:
         lines = ["the configuration has not changed"]
     else:

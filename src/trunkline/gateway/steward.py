@@ -20,12 +20,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
+from trunkline.clock import SystemClock
 from trunkline.config import Config
 from trunkline.config.handover import decode
 from trunkline.egress import reachable
+from trunkline.errors import RecordError
+from trunkline.gateway import health, signs
 from trunkline.gateway.hooks import Telling
 from trunkline.gateway.link import Link
+from trunkline.gateway.prober import Prober
+from trunkline.gateway.pruning import Pruner
+from trunkline.gateway.seen import Seen, together
 from trunkline.gateway.told import Told, told
 from trunkline.gateway.uplink import Question, Report, take
 from trunkline.journal import IngestReport, ingest
@@ -55,8 +62,12 @@ class Steward:
         self._metrics = Metrics()
         self._loop = asyncio.get_running_loop()
         self._store = Store(open_database(config), self._observe)
+        self._pruner = Pruner(self._store, SystemClock())
         self._telling = Telling(Outbox(self._store.database, config.data_dir))
         self._workers: dict[asyncio.StreamWriter, Report] = {}
+        self._ever: dict[int, Report] = {}
+        """What each worker said last, those that are gone included."""
+        self._prober = Prober(SystemClock())
         self._ingested_s = time.monotonic()
         self._trouble = ""
         self._rest: Rest | None = None
@@ -84,9 +95,11 @@ class Steward:
 
         loop.add_reader(link.fd, hear)
         link.tell_ready()
+        probing = loop.create_task(self._prober.run(lambda: self._config, self._news))
         while not self._ending.is_set():
-            await self._ingest()
-            await _within(_INGEST_S, self._ending)
+            more = await self._ingest() and await self._prune()
+            await _within(_BUSY_S if more else _INGEST_S, self._ending)
+        probing.cancel()
         await _within(_WORKERS_END_S, self._alone)
         for _ in range(_LAST_TRIES):
             if await self._ingest():
@@ -110,6 +123,14 @@ class Steward:
             if not report.busy:
                 self._ingested_s = began_s
             return not report.busy
+
+    async def _prune(self) -> bool:
+        """Delete some of what is kept no longer; True = there is more of it."""
+        try:
+            return await asyncio.to_thread(self._pruner.work, self._config.storage.keep_days)
+        except RecordError as error:
+            logger.error("old calls stay for the time being: %s", error)
+            return False
 
     def _bring(self) -> IngestReport:
         self._telling.prepare(self._config)
@@ -143,7 +164,8 @@ class Steward:
     ) -> tuple[str, str, bytes]:
         asked = f"{question.method} {question.path}"
         if asked == "POST /worker":
-            self._workers[writer] = msgspec.json.decode(question.body, type=Report)
+            report = self._workers[writer] = msgspec.json.decode(question.body, type=Report)
+            self._ever[report.pid] = report
             self._alone.clear()
             return "200 OK", _JSON, b"{}"
         if asked == "POST /ingest":
@@ -153,10 +175,21 @@ class Steward:
             return "200 OK", _JSON, msgspec.json.encode(await self._status())
         if asked == "GET /metrics":
             return "200 OK", CONTENT_TYPE, self._metrics.render(self._gauges()).encode()
+        if asked in {"GET /providers", "GET /deployments"}:
+            return "200 OK", _JSON, msgspec.json.encode(self._healths(question.path))
         if question.path.startswith("/v1/"):
             status, said = await self._administration().answer(question)
             return f"{status} {HTTPStatus(status).phrase}", _JSON, said
         return "404 Not Found", _JSON, b'{"error":"not found"}'
+
+    def _news(self) -> dict[str, Seen]:
+        return together(worker.seen for worker in self._workers.values())
+
+    def _healths(self, path: str) -> list[dict[str, Any]]:
+        news = self._news()
+        if path == "/deployments":
+            return health.deployments(self._config, news)
+        return health.providers(self._config, news, self._prober.probes, time.time_ns())
 
     def _administration(self) -> Rest:
         if self._rest is None:
@@ -176,7 +209,10 @@ class Steward:
             Gauge("workers", "Processes that answer calls.", len(workers)),
             Gauge("open_requests", "Requests that are being answered.", open_requests),
             Gauge("ingest_lag_seconds", "Age of the rows that can be asked for.", self._lag_s()),
+            *signs.limits(workers, self._ever.values()),
+            *signs.gauges(workers, self._ever.values()),
             *self._telling.gauges(),
+            *self._pruner.gauges(),
         ]
 
     def _lag_s(self) -> float:
@@ -186,7 +222,7 @@ class Steward:
         providers = self._config.providers
         urls = {name: each.template.base_url for name, each in providers.items()}
         reached = await asyncio.to_thread(reachable, urls)
-        workers = list(self._workers.values())
+        workers = [replace(worker, seen={}) for worker in self._workers.values()]
         resting = sorted({name for worker in workers for name in worker.resting})
         return {
             "url": self._told.url,

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 _LOGGERS = ("trunkline.gateway", "trunkline.journal", "trunkline.keeper")
+_LOUD = ("LLM circuit opened", "LLM deployment disabled")
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -38,4 +39,8 @@ def told() -> Told:
     handler.setFormatter(logging.Formatter("trunkline: %(message)s"))
     for name in _LOGGERS:
         logging.getLogger(name).addHandler(handler)
+    loud = logging.StreamHandler()
+    loud.addFilter(lambda record: record.msg in _LOUD)
+    loud.setFormatter(logging.Formatter("trunkline: %(message)s: %(deployment)s, %(error_code)s"))
+    logging.getLogger("trunkline").addHandler(loud)
     return msgspec.json.decode(sys.argv[1], type=Told)

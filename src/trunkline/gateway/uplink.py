@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from trunkline.config.model import Role
+from trunkline.gateway.seen import Seen
 from trunkline.journal.bell import socket_path
-from trunkline.storage.principals import Role
 
 ASKER = b"x-trunkline-asker"
 """The header that says who asks, as JSON."""
@@ -28,6 +29,22 @@ class Report(Struct, frozen=True, kw_only=True):
     """How often its place was filled anew."""
     resting: tuple[str, ...] = ()
     """Deployments that are left alone after failures."""
+    refused: dict[str, int] = {}
+    """How often a rate limit refused something, by the kind of its scope."""
+    alone: bool = False
+    """Others who should share its rate limits do not."""
+    circuits: dict[str, str] = {}
+    """Deployments whose circuit is not closed, and its state."""
+    circuits_alone: bool = False
+    """Others do not hear of them."""
+    waiting: dict[str, int] = {}
+    """How many calls wait for a slot of a deployment."""
+    shed: int = 0
+    """How many were sent away for want of one."""
+    retries_refused: int = 0
+    """How many retries the budget did not allow."""
+    seen: dict[str, Seen] = {}
+    """What it knows of deployments that were asked."""
 
 
 class Asker(Struct, frozen=True, kw_only=True):

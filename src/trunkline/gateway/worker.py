@@ -17,6 +17,7 @@ from trunkline.gateway.app import Gateway
 from trunkline.gateway.follower import Follower
 from trunkline.gateway.keys import KeyRing, admin_key, secret
 from trunkline.gateway.link import Link
+from trunkline.gateway.seen import seen
 from trunkline.gateway.server import Server
 from trunkline.gateway.told import Told, told
 from trunkline.gateway.uplink import Report, keep_telling
@@ -71,11 +72,22 @@ class Worker:
             self._ending.set()
 
     def _report(self) -> Report:
+        line, state = self._line, self._line.state
+        line.touch()
+        now_s = line.clock.monotonic_s()
         return Report(
             pid=os.getpid(),
             open_requests=len(self._server.tasks),
             restarts=self._told.restarts,
-            resting=self._line.health.open_circuits(),
+            resting=line.health.open_circuits(now_s),
+            refused=dict(self._line.limiter.refused),
+            alone=bool(self._line.limiter.buckets.trouble),
+            circuits=line.health.uneasy(now_s),
+            circuits_alone=bool(line.exchange.trouble),
+            waiting=state.parallel.waiting(),
+            shed=state.parallel.shed,
+            retries_refused=state.retries.refused,
+            seen=seen(line.health, line.clock),
         )
 
 

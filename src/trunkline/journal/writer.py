@@ -171,17 +171,21 @@ class Journal:
             if fd is None or self._size_bytes >= self._limit_bytes:
                 fd = self._open()
             data = frame(self._pending[:MOST_RECORDS], self._seed)
-            written = 0
-            try:
-                while written < len(data):
-                    written += os.write(fd, data[written:])
-            finally:
-                if written == len(data):  # a reader may have seen it
-                    del self._pending[:MOST_RECORDS]
-                    self._size_bytes += written
-                    self._dirty = True
-                elif written:
-                    self._cut_back(fd, written)
+            written = os.write(fd, data)
+            if written < len(data):
+                self._write_rest(fd, data, written)
+            del self._pending[:MOST_RECORDS]  # a reader may have seen it
+            self._size_bytes += len(data)
+            self._dirty = True
+
+    def _write_rest(self, fd: int, data: bytes, written: int) -> None:
+        """Write what a write left over, or take back what it wrote."""
+        try:
+            while written < len(data):
+                written += os.write(fd, data[written:])
+        finally:
+            if 0 < written < len(data):
+                self._cut_back(fd, written)
 
     def _cut_back(self, fd: int, written: int) -> None:
         """Remove the part of a frame that was written."""

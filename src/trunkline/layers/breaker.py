@@ -1,137 +1,211 @@
-"""Leave a failing deployment alone for a while, then try it with a single call."""
+"""Leave a failing deployment alone for a while, and learn from every attempt how it is."""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple, Protocol
+
 from trunkline.clock import Clock
-from trunkline.errors import CircuitOpen, TrunklineError
+from trunkline.errors import (
+    AuthFailed,
+    CircuitOpen,
+    LocalRefusal,
+    ProviderError,
+    TrunklineError,
+    UpstreamRateLimited,
+)
 from trunkline.reply import Reply
+from trunkline.routing.circuit import Event
+from trunkline.routing.health import Health, Vital
+from trunkline.routing.pressure import SIGNS, Pressure
 from trunkline.service import Layer, Service
-from trunkline.types import Call, Outcome
+from trunkline.types import Call, Deployment
 
-_FAILURES_TO_OPEN = 5
-_REST_S = 10.0
-_MOST_CIRCUITS = 4096
+_SLOW_S = 10.0
+"""No first token that comes sooner is slow, whatever is usual."""
+_SLOW_TIMES = 4.0
+"""How much later than 95 of 100 a first token is that counts as a failure ..."""
+_SLOW_SHARE = 0.75
+"""... or of the deployment's `first_token_timeout_s`, where there is one."""
 
 
-class Circuit:
-    """Closed while failures in a row are few, open for `_REST_S`, then one probe decides.
+class Teller(Protocol):
+    """Who is told when a circuit changes."""
 
-    While it is open only the probe is believed: calls from before the rest end late.
+    def circuit(self, event: Event, **fields: Any) -> None:
+        """Tell; `fields` are `deployment`, `error_code` and `rest_s`."""
+
+
+def breaker(health: Health, clock: Clock, teller: Teller) -> Layer:
+    """Refuse attempts at a resting deployment; feed its circuit, its pace and its pressure.
+
+    Only what is the deployment's fault counts against it: a caller who hangs up, or asks for
+    nonsense, says nothing. An attempt is `busy` from here to the end of its reply.
     """
-
-    __slots__ = ("failures", "open_until_s", "probing")
-
-    def __init__(self) -> None:
-        self.failures = 0
-        self.open_until_s: float | None = None
-        self.probing = False
-
-    def admit(self, now_s: float) -> float | None:
-        """Return None to let a call pass, else the seconds to stay away."""
-        if self.open_until_s is None:
-            return None
-        if now_s < self.open_until_s:
-            return self.open_until_s - now_s
-        if self.probing:
-            return 1.0
-        self.probing = True
-        return None
-
-    def succeed(self) -> None:
-        """An answer came to its end."""
-        self.failures, self.open_until_s, self.probing = 0, None, False
-
-    def fail(self, now_s: float) -> None:
-        """The deployment failed; one failed probe is enough, for the count still stands."""
-        self.failures += 1
-        if self.failures >= _FAILURES_TO_OPEN:
-            self.open_until_s = now_s + _REST_S
-        self.probing = False
-
-    def leave(self) -> None:
-        """A call ended without saying anything about the deployment."""
-        self.probing = False
-
-
-class Health:
-    """The circuits of all deployments; lives longer than any one stack."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self._circuits: dict[str, Circuit] = {}
-
-    def circuit(self, deployment: str) -> Circuit:
-        """Return the deployment's circuit."""
-        circuit = self._circuits.get(deployment)
-        if circuit is None:
-            if len(self._circuits) >= _MOST_CIRCUITS:  # callers may invent model names
-                self._circuits = {n: c for n, c in self._circuits.items() if c.failures}
-            circuit = self._circuits[deployment] = Circuit()
-        return circuit
-
-    def learn(
-        self,
-        circuit: Circuit,
-        outcome: Outcome | None,
-        error: BaseException | None,
-        *,
-        probe: bool,
-    ) -> None:
-        """Take the end of a call that `circuit` let pass, as its `probe` or while it was closed."""
-        if circuit.open_until_s is not None and not probe:
-            return
-        if outcome == "complete":
-            circuit.succeed()
-        elif (
-            outcome == "failed"
-            and isinstance(error, TrunklineError)
-            and error.fault == "deployment"
-        ):
-            circuit.fail(self.clock.monotonic_s())
-        else:
-            circuit.leave()
-
-    def resting(self, provider: str) -> bool:
-        """Whether every deployment of `provider` that was tried is resting."""
-        now_s = self.clock.monotonic_s()
-        tried = [c for name, c in tuple(self._circuits.items()) if name.startswith(f"{provider}/")]
-        return bool(tried) and all((c.open_until_s or 0.0) > now_s for c in tried)
-
-    def open_circuits(self) -> tuple[str, ...]:
-        """Return the deployments that are left alone now."""
-        now_s = self.clock.monotonic_s()
-        return tuple(n for n, c in self._circuits.items() if (c.open_until_s or 0.0) > now_s)
-
-
-def breaker(health: Health) -> Layer:
-    """Refuse attempts at a resting deployment; learn from every outcome.
-
-    Only outcome `failed` with an error whose fault is the deployment's counts against it: a caller
-    who hangs up, or asks for nonsense, says nothing about its health.
-    """
+    tools = _Tools(clock, teller)
+    now = clock.monotonic_s
 
     def layer(inner: Service) -> Service:
         async def service(call: Call) -> Reply:
             target = call.target
             assert target is not None
-            circuit = health.circuit(target.name)
-            probe = circuit.open_until_s is not None
-            wait_s = circuit.admit(health.clock.monotonic_s()) if probe else None
-            if wait_s is not None:
-                raise CircuitOpen(
-                    f"{target.name} rests after repeated failures", retry_after_s=wait_s
-                )
-
+            vital = health.of(target.name)
+            begun_s = now()
+            if not vital.circuit.calm:
+                _admit(target, vital, begun_s)
+            watch = _Watch(tools, call, vital, begun_s)
             try:
                 reply = await inner(call)
             except BaseException as error:
-                health.learn(circuit, "failed", error, probe=probe)
+                watch.fail(error)
                 raise
-            reply.on_close(
-                lambda reply: health.learn(circuit, reply.outcome, reply.error, probe=probe)
-            )
+            if call.stream or not vital.circuit.calm:
+                watch.answer()
+            reply.on_close(watch.end)
             return reply
 
         return service
 
     return layer
+
+
+def _admit(target: Deployment, vital: Vital, now_s: float) -> None:
+    """Let an attempt pass.
+
+    Raises:
+        CircuitOpen: the deployment rests.
+        UpstreamRateLimited: it has asked for that itself.
+        AuthFailed: it did not accept our credential; nothing was sent now, as in all three cases.
+    """
+    circuit = vital.circuit
+    rest_s = circuit.admit(now_s)
+    if rest_s is None:
+        return
+    state = circuit.state(now_s)
+    if state == "limited":
+        error: ProviderError = UpstreamRateLimited(
+            f"{target.name} asked to be left alone, for {rest_s:.1f} s more",
+            sent=False,
+            retry_after_s=rest_s,
+        )
+    elif state == "disabled":
+        error = AuthFailed(
+            f"{target.name} did not accept our credential; check its api_key: it is tried again in "
+            f"{rest_s:.0f} s, or when the configuration changes",
+            sent=False,
+            retry_after_s=rest_s,
+        )
+    else:
+        raise CircuitOpen(
+            f"{target.name} rests after repeated failures ({circuit.cause})", retry_after_s=rest_s
+        )
+    error.deployment = target.name
+    raise error
+
+
+class _Tools(NamedTuple):
+    clock: Clock
+    teller: Teller
+
+
+class _Watch:
+    """One attempt under way."""
+
+    __slots__ = (
+        "_answered_s",
+        "_begun_s",
+        "_call",
+        "_era",
+        "_slow",
+        "_tools",
+        "_vital",
+        "_waiting",
+    )
+
+    def __init__(self, tools: _Tools, call: Call, vital: Vital, begun_s: float) -> None:
+        self._tools, self._call, self._vital, self._begun_s = tools, call, vital, begun_s
+        self._era = vital.circuit.era
+        self._slow = False
+        self._waiting = call.stream
+        vital.busy += 1
+        if self._waiting:
+            vital.ask(begun_s)
+
+    def answer(self) -> None:
+        """A first token is there."""
+        now_s = self._answered_s = self._tools.clock.monotonic_s()
+        if self._waiting:
+            self._waiting = False
+            self._vital.hear(now_s)
+            self._vital.pace.hear(now_s, now_s - self._begun_s)
+        circuit = self._vital.circuit
+        if not circuit.calm and (event := circuit.answer(now_s, self._era)):
+            self._era = circuit.era
+            self._tell(event, now_s)
+        if now_s - self._begun_s > _SLOW_S and self._call.stream and self._is_slow():
+            self._slow = True
+            self._tell(circuit.be_slow(now_s, self._era), now_s)
+
+    def end(self, reply: Reply) -> None:
+        """The reply is over."""
+        if reply.outcome != "complete":
+            self.fail(reply.error if reply.outcome == "failed" else None)
+            return
+        vital, usage, stream = self._vital, reply.usage, self._call.stream
+        now_s = self._tools.clock.monotonic_s()
+        if not self._slow:
+            vital.circuit.succeed()
+        answered_s = self._answered_s if stream else now_s  # a whole answer is there at once
+        vital.pace.learn(
+            now_s,
+            answered_s - self._begun_s,
+            now_s - answered_s,
+            usage.completion_tokens if usage is not None else 0,
+            stream=stream,
+        )
+        if vital.pressure is not None and vital.pressure.ease(now_s):
+            vital.pressure = None
+        self._leave()
+
+    def fail(self, error: BaseException | None) -> None:
+        """It ended otherwise; None = its caller left."""
+        vital, now_s = self._vital, self._tools.clock.monotonic_s()
+        if not isinstance(error, TrunklineError):
+            vital.circuit.leave(self._era)
+            self._leave()
+            return
+        if error.code in SIGNS and not isinstance(error, LocalRefusal):
+            if vital.pressure is None:
+                vital.pressure = Pressure(vital.busy, now_s)
+            else:
+                vital.pressure.squeeze(vital.busy, self._begun_s, now_s)
+        if error.fault == "deployment":
+            vital.pace.fail(now_s)
+        self._tell(vital.circuit.fail(error, now_s, self._era), now_s)
+        self._leave()
+
+    def _leave(self) -> None:
+        vital = self._vital
+        vital.busy -= 1
+        if self._waiting:
+            vital.hear(self._tools.clock.monotonic_s())
+        if vital.freed is not None:
+            vital.freed()
+
+    def _is_slow(self) -> bool:
+        assert self._call.target is not None
+        bound_s = self._call.target.limits.first_token_timeout_s
+        if bound_s is not None:
+            return self._answered_s - self._begun_s > bound_s * _SLOW_SHARE
+        usual_s = self._vital.pace.late_s(stream=True)
+        return usual_s is not None and self._answered_s - self._begun_s > usual_s * _SLOW_TIMES
+
+    def _tell(self, event: Event | None, now_s: float) -> None:
+        if event is not None:
+            circuit, target = self._vital.circuit, self._call.target
+            assert target is not None
+            self._tools.teller.circuit(
+                event,
+                deployment=target.name,
+                error_code=circuit.cause,
+                rest_s=round(circuit.rest_s(now_s), 1),
+            )

@@ -1,9 +1,10 @@
 """Log each call: asked, answered or failed. Emitting is an append; rendering comes later.
 
 Events go to the standard logger `trunkline`, with their fields as `extra`: "LLM request",
-"LLM response" (INFO), "LLM error" (ERROR), "LLM warning" and "LLM budget alert" (WARNING). Nothing
-is printed unless the application configures logging. Prompts and answers are never logged, every
-text is scrubbed.
+"LLM response" (INFO), "LLM error" (ERROR), "LLM warning" and "LLM budget alert" (WARNING), and what
+becomes of deployments: "LLM circuit opened" (WARNING), "LLM circuit closed" (INFO), "LLM deployment
+disabled" (ERROR). Nothing is printed unless the application configures logging. Prompts and answers
+are never logged, every text is scrubbed.
 """
 
 from __future__ import annotations
@@ -63,6 +64,13 @@ class EventLog:
     def budget_alert(self, **fields: Any) -> None:
         """A budget passed one of its alert marks."""
         self._waiting.append((time.time(), logging.WARNING, "LLM budget alert", fields))
+
+    def circuit(self, event: str, **fields: Any) -> None:
+        """A deployment is left alone from now on, or no more."""
+        level, message = _CIRCUIT[event]
+        self._waiting.append((time.time(), level, message, fields))
+        if level == logging.ERROR:
+            self.drain()
 
     def drain(self) -> None:
         """Render what waits, in order; safe from any thread."""
@@ -147,6 +155,14 @@ _FIELDS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "LLM error": _outcome_fields,
     "LLM warning": _warning_fields,
     "LLM budget alert": dict,
+    "LLM circuit opened": dict,
+    "LLM circuit closed": dict,
+    "LLM deployment disabled": dict,
+}
+_CIRCUIT = {
+    "circuit_opened": (logging.WARNING, "LLM circuit opened"),
+    "circuit_closed": (logging.INFO, "LLM circuit closed"),
+    "deployment_disabled": (logging.ERROR, "LLM deployment disabled"),
 }
 
 

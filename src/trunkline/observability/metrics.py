@@ -43,6 +43,7 @@ class Gauge(Struct, frozen=True):
     help: str
     value: int | float
     labels: Labels = ()
+    kind: str = "gauge"
 
 
 _OUTCOME = ("deployment", "outcome", "code")
@@ -173,7 +174,7 @@ class Metrics:
         for gauge in gauges:
             named.setdefault(gauge.name, []).append(gauge)
         for name, group in named.items():
-            lines += _head(name, "gauge", group[0].help)
+            lines += _head(name, group[0].kind, group[0].help)
             lines += (_sample(name, gauge.labels, str(gauge.value)) for gauge in group)
         return "\n".join(lines) + "\n"
 

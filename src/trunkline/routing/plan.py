@@ -1,251 +1,297 @@
-"""From the name a caller gave to the deployments to try, in order.
+"""From a call to the deployments to try, in order, with a reason for whatever was left out.
 
-A name is, in this order: an alias, a group, `provider/model` if that provider is configured, a
-model that a provider lists, else anything the default provider may know. What comes after the
-first deployment is the way to go when it fails: the rest of the group and its fallbacks, or the
-rest of `fallback_chain`.
+What does not depend on a call is worked out once for each name and kept for a minute, because some
+prices change with the hour of the day. A name whose order is fixed costs a look-up; else the
+strategies of its groups choose for each call, by what is known of the deployments then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from math import isfinite
+from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from trunkline.catalog import row
 from trunkline.clock import Clock, SystemClock
-from trunkline.config import Config, Provider
-from trunkline.config.node import near
-from trunkline.errors import CapabilityMissing, InputError, ModelNotFound
-from trunkline.routing.candidate import Candidate, fitting
-from trunkline.types import AnyPart, Audio, Call, Chat, Deployment, File, Image, ToolResult, Wire
+from trunkline.config import Config
+from trunkline.config.model import Group, Strategy
+from trunkline.errors import (
+    CapabilityMissing,
+    ContentBlocked,
+    ContextTooLong,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    TrunklineError,
+    UpstreamRateLimited,
+)
+from trunkline.routing.able import Skip
+from trunkline.routing.facts import facts_of
+from trunkline.routing.health import Health
+from trunkline.routing.kinds import fitting
+from trunkline.routing.names import Candidate, Leg, Names
+from trunkline.routing.strategies import Chance, Facts, Member, rank, say, silent
+from trunkline.routing.way import Way
+from trunkline.types import Call, Deployment, Wire
 
-_MEDIA: dict[str, type] = {"audio": Audio, "images": Image, "files": File}
+__all__ = ["Candidate", "Explanation", "Plan", "Planner", "Skip", "Standing"]
+
 _MINUTE_NS = 60_000_000_000
 _CACHED_PLANS = 4096
+_NO_ROOM = (UpstreamRateLimited, QuotaExhausted, RateLimited, Overloaded)
+
+Turn = Callable[[TrunklineError], tuple[Candidate, ...] | None]
+
+
+class Plan(Struct, frozen=True):
+    """Whom to ask for one call."""
+
+    candidates: tuple[Candidate, ...]
+    """Best first, at least one. Who recovers or has gone silent comes after all that are well, and
+    who rests comes last: nobody knows how long the others will take."""
+    skipped: tuple[Skip, ...] = ()
+    """Who cannot take this call."""
+    group: Group | None = None
+    """The group that was asked for."""
+    turn: Turn | None = None
+    """Where to go after errors for which the group names other groups."""
+
+    def instead(self, error: TrunklineError) -> tuple[Candidate, ...] | None:
+        """Return whom to ask instead of the rest after `error`, those tried already included.
+
+        None = simply the next. A prompt that was too long for one is not for those whose context
+        is no longer.
+        """
+        if self.turn is not None and (way := self.turn(error)) is not None:
+            return way
+        if isinstance(error, ContextTooLong):
+            rows = [candidate.deployment for candidate in self.candidates]
+            window = next((r.context_window for r in rows if r.name == error.deployment), None)
+            if window is not None:
+                return tuple(
+                    candidate
+                    for candidate in self.candidates
+                    if (candidate.deployment.context_window or sys.maxsize) > window
+                )
+        return None
+
+
+class Standing(Struct, frozen=True):
+    """Where a deployment stands for one call, and why."""
+
+    name: str
+    why: str
+    score: float
+    """By the strategy, the less the better; infinite = not known."""
+    tier: int
+    note: str | None = None
+    """What is different from what was asked for."""
+
+
+class Explanation(Struct, frozen=True):
+    """What a plan is made of, for people."""
+
+    group: str | None
+    strategy: Strategy
+    candidates: tuple[Standing, ...]
+    """In the order in which they would be asked."""
+    skipped: tuple[Skip, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it; a score that is not known is null."""
+        return {
+            "group": self.group,
+            "strategy": self.strategy,
+            "candidates": [
+                {
+                    "deployment": one.name,
+                    "tier": one.tier,
+                    "score": one.score if isfinite(one.score) else None,
+                    "why": one.why,
+                    "note": one.note,
+                }
+                for one in self.candidates
+            ],
+            "skipped": [{"deployment": skip.name, "why": skip.why} for skip in self.skipped],
+        }
 
 
 class Planner:
-    """Makes plans for one configuration and remembers them.
+    """Makes plans for one configuration.
 
-    A plan is good for a minute, because some prices change with the hour of the day.
+    Args:
+        health: what is known of the deployments; outlives this planner.
+        chance: returns a float in [0, 1).
     """
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock | None = None,
+        health: Health | None = None,
+        chance: Chance = random.random,
+    ) -> None:
         self._config = config
-        self._now_ns = (clock or SystemClock()).now_ns
+        self._clock = clock = clock or SystemClock()
+        self._now_ns = clock.now_ns
+        self._health = Health() if health is None else health
+        self._chance = chance
+        self._names = Names(config)
         self._minute = -1
-        self._plans: dict[tuple[str | None, str, str | None, str], tuple[Candidate, ...]] = {}
+        self._ways: dict[tuple[str | None, str, str | None, str], tuple[Way, Plan]] = {}
 
-    def plan(self, call: Call) -> tuple[Candidate, ...]:
-        """Return whom to ask, best first; there is at least one.
+    def plan(self, call: Call) -> Plan:
+        """Return whom to ask, best first.
 
         Raises:
             ModelNotFound: nobody answers to that name; the message lists near ones.
             CapabilityMissing: nobody there can take a part of what is asked, which is named.
+            ContextTooLong: the prompt fits nobody there.
             InputError: the provider is not configured, or contradicts the model.
         """
         now_ns = self._now_ns()
-        if (minute := now_ns // _MINUTE_NS) != self._minute or len(self._plans) >= _CACHED_PLANS:
-            self._plans.clear()
+        if (minute := now_ns // _MINUTE_NS) != self._minute or len(self._ways) >= _CACHED_PLANS:
+            self._ways.clear()
             self._minute = minute
-        spoken = call.body.dialect if isinstance(call.body, Wire) else None
+        body = call.body
+        spoken = body.dialect if isinstance(body, Wire) else None
         key = (call.provider, call.model, spoken, call.kind)
-        plan = self._plans.get(key)
-        if plan is None:
-            plan = self._plans[key] = fitting(
-                call.kind,
-                tuple(
-                    Candidate(self._aimed(each.deployment, spoken, call.kind, now_ns), each.note)
-                    for each in self._candidates(call.provider, call.model)
+        known = self._ways.get(key)
+        if known is None:
+            way = self._way(*self._names.meant(call.provider, call.model), call)
+            known = self._ways[key] = way, Plan(way.candidates, group=way.group)
+        way, plan = known
+        if way.fixed and way.takes(call) and self._well(way.members):
+            return plan
+        return self._choose(way, call)
+
+    def _well(self, members: tuple[Member, ...]) -> bool:
+        """Whether there is no reason to change a fixed order."""
+        if len(members) == 1:
+            return True
+        first = members[0].vital
+        if first.busy and silent(first, self._clock.monotonic_s()):
+            return False
+        return all(member.vital.circuit.calm for member in members)
+
+    def explain(self, call: Call) -> Explanation:
+        """Return what `plan` would say of `call`, and why, without asking anybody.
+
+        Raises:
+            TrunklineError: as `plan` does.
+        """
+        group, legs = self._names.meant(call.provider, call.model)
+        way = self._way(group, legs, call)
+        facts = self._facts(way, call)
+        parted, skipped = way.parted(call, facts)
+        standings: tuple[list[Standing], ...] = [], [], []
+        for leg, members in parted:
+            ranks = rank(leg.strategy, members, facts, self._chance)
+            order = [(each, place) for place, some in enumerate(ranks) for each in some]
+            for nth, (ranked, place) in enumerate(order, start=1):
+                member, why = ranked.member, say(leg.strategy, ranked, len(members), nth)
+                note = leg.candidates[member.place].note
+                one = Standing(ranked.name, why, ranked.score, member.tier, note)
+                standings[place].append(one)
+        name = group.name if group else None
+        first, second, last = standings
+        return Explanation(name, legs[0].strategy, (*first, *second, *last), skipped)
+
+    def reached(self, names: Iterable[str]) -> set[str]:
+        """Return the deployments that calls for these names may be sent to first or later."""
+        found = set[str]()
+        for name in names:
+            with suppress(TrunklineError):  # nobody answers to it now
+                _, legs = self._names.meant(None, name)
+                found |= {each.deployment.name for leg in legs for each in leg.candidates}
+        return found
+
+    def _way(self, group: Group | None, legs: Iterable[Leg], call: Call) -> Way:
+        spoken = call.body.dialect if isinstance(call.body, Wire) else None
+        aimed = [
+            replace(
+                leg,
+                candidates=tuple(
+                    replace(each, deployment=self._aimed(each.deployment, spoken, call.kind))
+                    for each in leg.candidates
                 ),
             )
-        return _able(plan, call) if isinstance(call, Chat) and call.body.needs else plan
+            for leg in legs
+        ]
+        if call.kind != "chat":
+            aimed = [Leg(fitting(call.kind, [each for leg in aimed for each in leg.candidates]))]
+        ways = tuple((leg, self._members(leg)) for leg in aimed)
+        members = tuple(member for _, here in ways for member in here)
+        turning = group is not None and bool(
+            group.context_window_fallbacks
+            or group.rate_limit_fallbacks
+            or group.content_policy_fallbacks
+        )
+        fixed = all(len(here) == 1 or leg.strategy == "priority" for leg, here in ways)
+        candidates = tuple(each for leg in aimed for each in leg.candidates)
+        return Way(candidates, group, ways, members, fixed=fixed and not turning)
 
-    def _aimed(
-        self, deployment: Deployment, spoken: str | None, kind: str, now_ns: int
-    ) -> Deployment:
+    def _members(self, leg: Leg) -> tuple[Member, ...]:
+        rows = [candidate.deployment for candidate in leg.candidates]
+        tiers = leg.tiers or (0,) * len(rows)
+        return tuple(
+            Member(row, self._health.of(row.name), place, tier)
+            for place, (row, tier) in enumerate(zip(rows, tiers, strict=True))
+        )
+
+    def _aimed(self, deployment: Deployment, spoken: str | None, kind: str) -> Deployment:
         """Return a deployment at its present price, to be asked in the caller's way if it can."""
         provider, model = self._config.providers[deployment.provider], deployment.model
         price = deployment.price
         if price is None or not price.configured:
-            price = provider.price(model, now_ns)
+            price = provider.price(model, self._now_ns())
         return replace(deployment, dialect=provider.dialect(model, spoken, kind), price=price)
 
-    def _candidates(self, provider_name: str | None, model: str) -> Iterator[Candidate]:
-        config = self._config
-        if provider_name is not None:
-            provider = self._provider(provider_name)
-            return self._along_chain(provider, model or self._usual_model(provider))
-        model = model or self._default_model()
-        while model in config.aliases:
-            model = config.aliases[model]
-        if model in config.groups:
-            return self._of_group(model)
-        prefix, _, rest = model.partition("/")
-        if rest and (prefix in config.providers or prefix in config.disabled):
-            return self._along_chain(self._provider(prefix), model)
-        return self._along_chain(self._who_has(model), model)
+    def _facts(self, way: Way, call: Call) -> Facts:
+        sized = way.by_cost or not way.takes(call)
+        return facts_of(call, self._clock.monotonic_s(), sized=sized, sticky=way.sticky)
 
-    def _provider(self, name: str) -> Provider:
-        config = self._config
-        if name in config.providers:
-            return config.providers[name]
-        if name in config.disabled:
-            why = f"is disabled: {config.disabled[name]}"
-        else:
-            known = ", ".join(config.providers)
-            why = f"is not configured; {self._remedy(name)}configured: {known}"
-        raise InputError(f"provider {name[:99]!r} {why}", param="provider")
+    def _choose(self, way: Way, call: Call) -> Plan:
+        """Have every leg choose among those who can take `call`."""
+        facts = self._facts(way, call)
+        parted, skipped = way.parted(call, facts)
+        chosen: tuple[list[Candidate], ...] = [], [], []
+        for leg, members in parted:
+            ranks = rank(leg.strategy, members, facts, self._chance)
+            for place, some in enumerate(ranks):
+                for ranked in some:
+                    candidate = leg.candidates[ranked.member.place]
+                    if place or (not chosen[0] and len(members) > 1):
+                        why = say(leg.strategy, ranked, len(members))
+                        candidate = Candidate(candidate.deployment, candidate.note, why)
+                    chosen[place].append(candidate)
+        group = way.group
+        turn = None if group is None or way.fixed else self._turn(group, call)
+        return Plan((*chosen[0], *chosen[1], *chosen[2]), skipped, group, turn)
 
-    def _remedy(self, name: str) -> str:
-        """Say how a provider that we know would be configured, else what may have been meant."""
-        config, known = self._config, row(name)
-        if known is None:
-            return near(name[:99], config.providers)
-        if known.name in config.providers:
-            return f"it is called {known.name!r} here; "
-        if config.source != "environment":
-            return f"add it to the providers in {config.source}; "
-        variables = (known.url_variable,) if known.key_optional else known.key_variables
-        return f"set {' or '.join(filter(None, variables)) or f'LLM_PROVIDER={known.name}'}; "
+    def _turn(self, group: Group, call: Call) -> Turn:
+        def turn(error: TrunklineError) -> tuple[Candidate, ...] | None:
+            kinds: tuple[str, ...] = ("fallbacks",)
+            if isinstance(error, ContextTooLong):
+                first, targets = "context_window_fallbacks", group.context_window_fallbacks
+            elif isinstance(error, ContentBlocked):
+                first, targets = "content_policy_fallbacks", group.content_policy_fallbacks
+            elif isinstance(error, _NO_ROOM):
+                first, targets = "rate_limit_fallbacks", group.rate_limit_fallbacks
+                targets = targets and (group.name,)  # its others may have room
+            else:
+                return None
+            if not targets:
+                return None
+            legs = self._names.along(group.name, targets, (first, *kinds))
+            try:
+                return self._choose(self._way(None, legs, call), call).candidates
+            except (CapabilityMissing, ContextTooLong):
+                return None
 
-    def _usual_model(self, provider: Provider) -> str:
-        """Return what to ask `provider` for when the caller named no model."""
-        config = self._config
-        model = config.default_model
-        taken = {*config.groups, *config.aliases}
-        if model and provider.name == config.default_provider and model not in taken:
-            return model
-        if provider.models:
-            return provider.models[0]
-        if provider.usual_model:
-            return provider.usual_model
-        if provider.template.backend != "http":
-            return provider.name  # what answers in this process may need no model's name
-        raise InputError(
-            f"no model was named and provider {provider.name!r} lists none; "
-            "name one, or set default_model (LLM_DEFAULT_MODEL)",
-            param="model",
-        )
-
-    def _default_model(self) -> str:
-        config = self._config
-        if config.default_model:
-            return config.default_model
-        if config.default_provider is None:
-            raise InputError(
-                "no model was named; name one, or set default_model (LLM_DEFAULT_MODEL)",
-                param="model",
-            )
-        provider = self._provider(config.default_provider)
-        return f"{provider.name}/{self._usual_model(provider)}"
-
-    def _who_has(self, model: str) -> Provider:
-        """Return the first provider of the chain that lists `model`, else the default one."""
-        config = self._config
-        chain = [*config.fallback_chain, config.default_provider]
-        listing = [provider for provider in config.providers.values() if model in provider.models]
-        if listing:
-            return min(
-                listing, key=lambda p: chain.index(p.name) if p.name in chain else len(chain)
-            )
-        default = config.providers.get(config.default_provider or "")
-        if default is not None and default.open:
-            return default
-        known = [*config.aliases, *config.groups]
-        known += [name for provider in config.providers.values() for name in provider.models]
-        disabled = "".join(f"; {name} is disabled: {why}" for name, why in config.disabled.items())
-        raise ModelNotFound(
-            f"no model is called {model[:99]!r}; {near(model[:99], known)}"
-            f"there are {len(known)} names{disabled}",
-            param="model",
-        )
-
-    def _along_chain(self, first: Provider, model: str) -> Iterator[Candidate]:
-        """Ask `first`, then the providers after it in the chain for what comes nearest."""
-        config = self._config
-        model = self._own_name(first, model)
-        yield Candidate(first.deployment(model))
-        if first.name not in config.fallback_chain:
-            return
-        for name in config.fallback_chain[config.fallback_chain.index(first.name) + 1 :]:
-            if (provider := config.providers.get(name)) is None:
-                continue
-            mapped = config.model_map.get(model, {}).get(name)
-            if mapped is not None:
-                note = f"model_map: {mapped} of {name} instead of {model}"
-                yield Candidate(provider.deployment(mapped), note if mapped != model else None)
-            elif model in provider.models:
-                yield Candidate(provider.deployment(model))
-            elif provider.models:
-                note = f"first listed model {provider.models[0]} of {name} instead of {model}"
-                yield Candidate(provider.deployment(provider.models[0]), note)
-
-    def _own_name(self, provider: Provider, model: str) -> str:
-        """Return `model` as `provider` knows it: without the provider's own name before it."""
-        prefix, _, rest = model.partition("/")
-        if not rest or model in provider.models:
-            return model
-        if prefix == provider.name:
-            return rest
-        if not provider.vendor_prefixes and prefix in self._config.providers:
-            raise InputError(
-                f"model {model[:99]!r} belongs to provider {prefix!r}, but {provider.name!r} was "
-                f"named; leave out the provider, or the '{prefix}/'",
-                param="model",
-            )
-        return model
-
-    def _of_group(self, name: str) -> Iterator[Candidate]:
-        """Return the deployments of a group, then those of its fallbacks, each once."""
-        seen: dict[str, Candidate] = {}
-        visited: set[str] = set()
-        waiting = [name]
-        while waiting:
-            group = self._config.groups[waiting.pop()]
-            if group.name in visited:
-                continue
-            visited.add(group.name)
-            note = None if group.name == name else f"group {group.name} instead of {name}"
-            for deployment in group.deployments:
-                seen.setdefault(deployment.name, Candidate(deployment, note))
-            waiting += reversed(group.fallbacks)
-        if not seen:
-            reasons = "; ".join(f"{key}: {why}" for key, why in self._config.disabled.items())
-            raise ModelNotFound(
-                f"every provider of group {name!r} is disabled ({reasons})", param="model"
-            )
-        return iter(seen.values())
-
-
-def _able(plan: tuple[Candidate, ...], call: Chat) -> tuple[Candidate, ...]:
-    """Return those who can take all that is asked."""
-    able = tuple(candidate for candidate in plan if not _lacked(candidate.deployment, call))
-    if able:
-        return able
-    place = _lacked(plan[0].deployment, call)
-    names = ", ".join(candidate.deployment.name for candidate in plan)
-    raise CapabilityMissing(
-        f"'{place}' is nothing that {names} can take; leave it out, or ask another model",
-        param=place,
-    )
-
-
-def _lacked(deployment: Deployment, call: Chat) -> str:
-    """Return where the first thing stands that `deployment` cannot take; "" = nowhere."""
-    missing = deployment.lacks & call.body.needs
-    if "tools" in missing:
-        return "tools"
-    lacks = tuple(_MEDIA[need] for need in missing)
-    for i, message in enumerate(call.prompt.messages if lacks else ()):
-        for j, part in enumerate(message.parts):
-            inner = part.parts if isinstance(part, ToolResult) else (part,)
-            if any(isinstance(each, lacks) and not _spoken(each) for each in inner):
-                return f"messages[{i}].content[{j}]"
-    return ""
-
-
-def _spoken(part: AnyPart) -> bool:
-    """Whether it is an earlier answer, which has its words beside it."""
-    return isinstance(part, Audio) and bool(part.id or part.transcript)
+        return turn

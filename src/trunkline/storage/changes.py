@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from trunkline.storage.database import Database, Session
 from trunkline.storage.records import PAYER, Batch, to_json, to_struct
 from trunkline.types.answer import Usage
@@ -25,7 +27,7 @@ class Weight(NamedTuple):
 NOTHING = Weight(Usage(), 0)
 
 
-class AttemptChange(NamedTuple):
+class AttemptChange(Struct, frozen=True, gc=False):
     """An attempt of which both records are here now, or whose end is another one now."""
 
     begun: Begun
@@ -34,7 +36,7 @@ class AttemptChange(NamedTuple):
     """What was counted for it until now; None = nothing, it is new."""
 
 
-class CallChange(NamedTuple):
+class CallChange(Struct, frozen=True, gc=False):
     """A call that is over now, or whose end is another one now."""
 
     called: Called

@@ -39,6 +39,8 @@ class Words(Struct, frozen=True, kw_only=True):
     """A statement: from here to its end a transaction may take long."""
     tables: str
     """Gives the names of the tables that are there, ours and others."""
+    clustered: str = ""
+    """At the end of a table whose rows are to lie in the order of its key."""
     integrity: str | None = None
     """Gives `ok`, or a row for each damage that is found; None = the engine has no such thing."""
 

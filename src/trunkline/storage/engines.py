@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from trunkline.accounting.leases import Leases
+from trunkline.accounting.rates import Buckets
+from trunkline.clock import Clock
 from trunkline.config import Config
+from trunkline.storage.buckets import FileBuckets
 from trunkline.storage.database import Database
 from trunkline.storage.ledger import SqlLeases
 
@@ -42,6 +45,23 @@ def open_leases(config: Config) -> Leases:
     from trunkline.storage.valkey_leases import ValkeyLeases
 
     return ValkeyLeases(database, Valkey(url.reveal()))
+
+
+def open_buckets(config: Config, clock: Clock) -> Buckets:
+    """Return the buckets of rate limits of `config`; nothing is opened yet.
+
+    Raises:
+        ConfigError: as for `open_database`.
+    """
+    file = FileBuckets(config.data_dir / "buckets", lambda: int(clock.monotonic_s() * 1e9))
+    url = config.storage.redis_url
+    if url is None:
+        return file
+    from trunkline.storage import valkey_buckets
+    from trunkline.storage.valkey import Valkey
+
+    valkey = Valkey(url.reveal(), valkey_buckets.SCRIPT, valkey_buckets.WITHOUT)
+    return valkey_buckets.ValkeyBuckets(valkey, open_database(config).name, file)
 
 
 def sqlite_file(config: Config) -> Path:

@@ -17,6 +17,7 @@ from trunkline.storage.records import bounded, to_json
 from trunkline.storage.totals import scopes_of
 
 FIND = "SELECT id FROM ledger_accounts WHERE scope = ? AND period = ? AND bucket_ns = ?"
+_OPEN = "SELECT 1 FROM ledger_accounts WHERE end_ns > ? LIMIT 1"
 _EXPOSED = "CASE WHEN granted_nusd > ingested_nusd THEN granted_nusd - ingested_nusd ELSE 0 END"
 _payer = attrgetter("run", "tags", "deployment", "key_id", "user_id", "team_id", "tenant_id")
 # CROSS: SQLite begins at the attempts, which are few since then. Elsewhere it says nothing.
@@ -219,7 +220,8 @@ def seen_in(db: Session, scope: str, period: str, window: Window) -> Seen:
 
 def settle(db: Session, database: Database, owner: str, changes: Changes) -> None:
     """Settle what `changes` cost on every account that was open when the attempt began."""
-    if not changes.attempts:
+    since_ns = min((change.begun.started_ns for change in changes.attempts), default=2**63 - 1)
+    if db.execute(_OPEN, (since_ns,)).fetchone() is None:
         return
     paid: dict[tuple[Any, ...], list[_Paid]] = {}
     for change in changes.attempts:
@@ -230,7 +232,7 @@ def settle(db: Session, database: Database, owner: str, changes: Changes) -> Non
     for row in db.execute(
         f"SELECT id, scope, bucket_ns, end_ns FROM ledger_accounts WHERE end_ns > ? "
         f"AND scope {database.words.listed}",
-        (min(change.begun.started_ns for change in changes.attempts), to_json(tuple(names))),
+        (since_ns, to_json(tuple(names))),
     ):
         accounts.setdefault(row["scope"], []).append(row)
     if not accounts:
@@ -282,8 +284,8 @@ class _Paid(NamedTuple):
 
 
 def _paid(change: AttemptChange) -> _Paid:
-    begun, ended, before = change
-    cost_nusd = bounded(ended.cost_nusd or 0)
+    begun, before = change.begun, change.before
+    cost_nusd = bounded(change.ended.cost_nusd or 0)
     if before is not None:
         return _Paid(begun.started_ns, cost_nusd - bounded(before.cost_nusd or 0), 0)
     return _Paid(begun.started_ns, cost_nusd, max(0, cost_nusd - (begun.hold_nusd or 0)))

@@ -46,7 +46,9 @@ _SLOW_S = _REST_S = 1.0
 _LIMITS = """
     SET LOCAL statement_timeout = '10s';
     SET LOCAL idle_in_transaction_session_timeout = '10s'"""
-_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LIMITS}".encode()
+# To start other processes for it takes longer than to read any page.
+_READ = f"""BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LIMITS};
+    SET LOCAL max_parallel_workers_per_gather = 0""".encode()
 # One after the other as in SQLite: they look before they write, and take rows in no common order.
 _WRITE = f"BEGIN; {_LIMITS}; SELECT pg_advisory_xact_lock(7011879)".encode()
 _DURABLE = b"""
@@ -282,9 +284,7 @@ def _text(text: str) -> str:
 
     Source: https://www.postgresql.org/docs/18/datatype-json.html (2026-11-20)
     """
-    if "\0" in text or "\\u0000" in text:
-        return text.replace("\0", "\ufffd").replace("\\u0000", "\\ufffd")
-    return text
+    return text.replace("\0", "\ufffd").replace("\\u0000", "\\ufffd")
 
 
 def _line(error: psycopg.Error) -> str:

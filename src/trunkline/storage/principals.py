@@ -8,21 +8,14 @@ after the other, so nothing changes in between. The session that changes somethi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from trunkline.config.model import BudgetRule, Period
-from trunkline.storage.database import Database, Session
+from trunkline.config.model import Allowance, MadeRule, Period, Role
+from trunkline.storage.database import Session
 
-Role = Literal["viewer", "member", "admin"]
-"""From the least to the most: a viewer only looks, a member calls, an admin does anything."""
-ROLES: tuple[Role, ...] = get_args(Role)
-
-_SPENDERS = (
-    "allowance_nusd IS NOT NULL AND id IN (SELECT user_id FROM keys WHERE revoked_ns IS NULL)"
-)
 _COUNT = """
     INSERT INTO meta (key, value) VALUES ('principals', '1') ON CONFLICT (key)
     DO UPDATE SET value = CAST(CAST(meta.value AS BIGINT) + 1 AS TEXT)"""
@@ -59,15 +52,22 @@ class Person(Struct, frozen=True, kw_only=True):
     allowance_nusd: int | None = None
     """What they may spend per `period`; None = nobody has said."""
     period: Period | None = None
+    timezone: str = "UTC"
+    """As of a budget; so is `rolling`."""
+    rolling: bool = False
     created_ns: int
 
     @property
-    def allowance(self) -> BudgetRule | None:
+    def allowance(self) -> Allowance | None:
         """What they may spend, as the budget that it is."""
         if self.allowance_nusd is None or self.period is None:
             return None
-        return BudgetRule(
-            scope=f"user:{self.id}", amount_nusd=self.allowance_nusd, period=self.period
+        return Allowance(
+            scope=f"user:{self.id}",
+            amount_nusd=self.allowance_nusd,
+            period=self.period,
+            timezone=self.timezone,
+            rolling=self.rolling,
         )
 
 
@@ -92,53 +92,22 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     expires_ns: int | None = None
     revoked_ns: int | None = None
     created_ns: int
+    requests_per_minute: int | None = None
+    """With either of these two, limits of its own in place of its tier's."""
+    tokens_per_minute: int | None = None
 
 
-class Budget(BudgetRule, frozen=True, kw_only=True):
+class Budget(MadeRule, frozen=True, kw_only=True):
     """A budget with an id."""
 
     id: str
     created_ns: int
 
     @property
-    def rule(self) -> BudgetRule:
+    def rule(self) -> MadeRule:
         """What it says."""
-        names = BudgetRule.__struct_fields__
-        return BudgetRule(**{name: getattr(self, name) for name in names})
-
-
-class Digest(NamedTuple):
-    """What one secret of a key is known by."""
-
-    digest: bytes
-    ends_ns: int | None
-    """When it is good no more, nanoseconds since the epoch; None = it is the present one."""
-
-
-class StoredKey(Struct, frozen=True, kw_only=True):
-    """A key that is not revoked, as a worker needs it."""
-
-    id: str
-    name: str
-    digests: tuple[Digest, ...]
-    role: Role
-    user_id: str | None
-    team_id: str | None
-    tenant_id: str | None
-    tier: str | None
-    models: tuple[str, ...]
-    may_act_for: tuple[str, ...]
-    required_tags: tuple[str, ...]
-    expires_ns: int | None
-
-
-class Snapshot(Struct, frozen=True, kw_only=True):
-    """All that workers need, as of one moment."""
-
-    version: int
-    keys: tuple[StoredKey, ...]
-    budgets: tuple[BudgetRule, ...]
-    """Those made at run time, and the allowances of users who have a key."""
+        names = MadeRule.__struct_fields__
+        return MadeRule(**{name: getattr(self, name) for name in names})
 
 
 Item = Tenant | Team | Person | ApiKey | Budget
@@ -190,10 +159,10 @@ class Table(Generic[_R]):
         )
         return [self._item(row) for row in db.execute(query, (*values, most))]
 
-    def having(self, db: Session, where: str) -> list[_R]:
+    def having(self, db: Session, where: str, *values: str) -> list[_R]:
         """Return all rows for which the SQL `where` is true."""
         query = f"SELECT * FROM {self.name} WHERE {where} ORDER BY created_ns, id"
-        return [self._item(row) for row in db.execute(query)]
+        return [self._item(row) for row in db.execute(query, values)]
 
     def count(self, db: Session, where: str, *values: str) -> int:
         """Return how many rows there are for which the SQL `where` is true."""
@@ -259,29 +228,3 @@ def version(db: Session) -> int:
     """Return how many changes there have been."""
     row = db.execute("SELECT value FROM meta WHERE key = 'principals'").fetchone()
     return int(row["value"]) if row else 0
-
-
-def snapshot(database: Database) -> Snapshot:
-    """Return all that workers need; raises `RecordError` when the database cannot be used."""
-    digests: dict[str, list[Digest]] = {}
-    with database.session() as db:
-        for row in db.execute("SELECT * FROM key_digests ORDER BY digest"):
-            digest = Digest(bytes.fromhex(row["digest"]), row["ends_ns"])
-            digests.setdefault(row["key_id"], []).append(digest)
-        keys = KEYS.page(db, EVERY, where={"revoked_ns": None})
-        rules = [budget.rule for budget in BUDGETS.page(db, EVERY)]
-        users = PERSONS.having(db, _SPENDERS)
-        number = version(db)
-    rules += [user.allowance for user in users if user.allowance]
-    fields = [name for name in StoredKey.__struct_fields__ if name != "digests"]
-    return Snapshot(
-        version=number,
-        keys=tuple(
-            StoredKey(
-                digests=tuple(digests.get(key.id, ())),
-                **{name: getattr(key, name) for name in fields},
-            )
-            for key in keys
-        ),
-        budgets=tuple(rules),
-    )

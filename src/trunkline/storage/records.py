@@ -6,8 +6,8 @@ each fills only its own columns, and the same one again changes nothing.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from trunkline.storage.database import NULL, NULLABLE
+from trunkline.storage.lengths import fitting, fitting_end
 from trunkline.types.answer import Usage
 from trunkline.types.call import Attempt, Cost
 from trunkline.types.record import PROCESS_DIED, Begun, Called, Ended, Record
@@ -40,7 +41,12 @@ def bounded(count: int) -> int:
     return LARGEST if count > 0 else -LARGEST
 
 
-_Column = Sequence[Any]
+_Column = Sequence[Any] | str
+"""A value for each row; as a text, what a statement says for all of them: that is not bound."""
+
+
+class _Gaps(list[Any]):
+    """A column with a value for some rows, and `NULL` for the others."""
 
 
 class _Columns:
@@ -51,21 +57,16 @@ class _Columns:
 
     def __init__(self, kind: type[Struct], names: Sequence[str]) -> None:
         hints = get_type_hints(kind)
-        optional = {name for name in names if NoneType in get_args(hints[name])}
-        self._all = len(kind.__struct_fields__)
-        self._taken = [
-            (kind.__struct_fields__.index(name), _taken(name, hints[name])) for name in names
-        ]
-        self.marks = {name: NULLABLE if name in optional else "?" for name in names}
-        """What stands for each column in a statement."""
+        places = {name: place for place, name in enumerate(kind.__struct_fields__)}
+        self._taken = [(name, places[name], _taken(name, hints[name])) for name in names]
 
-    def of(self, records: Iterable[Struct]) -> list[_Column]:
-        """Return the columns of `records`, each with a value for each of them."""
-        columns = list(zip(*map(astuple, records), strict=True)) or [()] * self._all
-        return [take(columns[place]) for place, take in self._taken]
+    def of(self, records: Iterable[Struct]) -> dict[str, _Column]:
+        """Return the columns of `records`; none where there is no record."""
+        columns = list(zip(*map(astuple, records), strict=True))
+        return {name: take(columns[place]) for name, place, take in self._taken if columns}
 
 
-def _taken(name: str, hint: Any) -> Callable[[_Column], _Column]:
+def _taken(name: str, hint: Any) -> Callable[[Sequence[Any]], _Column]:
     """Return what makes of a column one that engines take."""
     if name in _LISTS:
         return _sets if name == "tags" else _lists
@@ -78,37 +79,48 @@ def _taken(name: str, hint: Any) -> Callable[[_Column], _Column]:
     return _known if NoneType in get_args(hint) else _as_it_is
 
 
-def _as_it_is(column: _Column) -> _Column:
+def _as_it_is(column: Sequence[Any]) -> _Column:
     return column
 
 
-def _known(column: _Column) -> _Column:
-    return [NULL if value is None else value for value in column] if None in column else column
+def _known(column: Sequence[Any]) -> _Column:
+    if None not in column:
+        return column
+    if column.count(None) == len(column):
+        return "NULL"
+    return _Gaps(NULL if value is None else value for value in column)
 
 
-def _counts(column: _Column) -> _Column:
-    if not column or -LARGEST <= min(column) <= max(column) <= LARGEST:
+def _counts(column: Sequence[int]) -> _Column:
+    if not any(column):
+        return "0"
+    if -LARGEST <= min(column) <= max(column) <= LARGEST:
         return column
     return [bounded(count) for count in column]
 
 
-def _known_counts(column: _Column) -> _Column:
+def _known_counts(column: Sequence[Any]) -> _Column:
     if None not in column:
         return _counts(column)
-    return [NULL if count is None else bounded(count) for count in column]
+    return _known([None if count is None else bounded(count) for count in column])
 
 
-def _sets(column: _Column) -> _Column:
+def _sets(column: Sequence[tuple[str, ...]]) -> _Column:
     # One given twice must not be counted twice.
-    return [to_json(tuple(dict.fromkeys(items))) if items else "[]" for items in column]
+    return _lists([tuple(dict.fromkeys(items)) for items in column] if any(column) else column)
 
 
-def _lists(column: _Column) -> _Column:
-    return [to_json(items) if items else "[]" for items in column]
+def _lists(column: Sequence[tuple[str, ...]]) -> _Column:
+    if not any(column):
+        return "'[]'"
+    texts = {items: to_json(items) for items in set(column)}
+    return [texts[items] for items in column]
 
 
-def _flags(column: _Column) -> _Column:
-    return [1 if flag else 0 for flag in column]
+def _flags(column: Sequence[bool]) -> _Column:
+    if all(column):
+        return "1"
+    return [1 if flag else 0 for flag in column] if any(column) else "0"
 
 
 _KEY = ("call_id", "n")
@@ -117,31 +129,46 @@ _begun = _Columns(Begun, [name for name in Begun.__struct_fields__ if name not i
 _ended = _Columns(Ended, [name for name in Ended.__struct_fields__ if name != "usage"])
 _used = _Columns(Usage, Usage.__struct_fields__)
 _called = _Columns(Called, Called.__struct_fields__)
-_END = _ended.marks | _used.marks
+Statement = tuple[str, list[tuple[Any, ...]]]
+"""With the rows that it takes."""
 
 
-def _insert(table: str, marks: Mapping[str, str]) -> str:
-    return f"INSERT INTO {table} ({', '.join(marks)}) VALUES ({', '.join(marks.values())})"
+def _filling(
+    table: str, key: tuple[str, ...], columns: Mapping[str, _Column], journal: int | None = None
+) -> Iterator[Statement]:
+    """Yield what fills these columns of `table`, if there are any."""
+    if not columns:
+        return
+    marks = {name: _mark(column) for name, column in columns.items()}
+    bound = [column for column in columns.values() if not isinstance(column, str)]
+    if journal is not None:
+        marks["journal"] = "?"
+        bound.append([journal] * len(bound[0]))
+    yield _sql(table, key, tuple(marks.items())), list(zip(*bound, strict=True))
 
 
-def _upsert(table: str, key: tuple[str, ...], marks: Mapping[str, str]) -> str:
-    fill = ", ".join(f"{name} = excluded.{name}" for name in marks if name not in key)
+def _mark(column: _Column) -> str:
+    """Return what stands for a column in a statement."""
+    if isinstance(column, str):
+        return column
+    return NULLABLE if isinstance(column, _Gaps) else "?"
+
+
+@functools.lru_cache(maxsize=256)
+def _sql(table: str, key: tuple[str, ...], marks: tuple[tuple[str, str], ...]) -> str:
+    names, values = zip(*marks, strict=True)
+    insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join(values)}) ON CONFLICT"
+    if not key:
+        return f"{insert} DO NOTHING"
+    fill = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
     return (
-        f"{_insert(table, marks)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {fill} "
+        f"{insert} ({', '.join(key)}) DO UPDATE SET {fill} "
         f"WHERE coalesce(excluded.error_code, '') <> '{PROCESS_DIED}' OR {table}.outcome IS NULL"
     )
 
 
-_JOURNAL = {"journal": "?"}
-_OPENED = f"{_insert('calls', _payer.marks | _JOURNAL)} ON CONFLICT DO NOTHING"
-_BEGUN = _upsert("attempts", _KEY, _begun.marks)
-_WHOLE = _upsert("attempts", _KEY, _begun.marks | _END)
-_ENDED = _upsert("attempts", _KEY, _END)
-_CALLED = _upsert("calls", ("call_id",), _called.marks | _JOURNAL)
-
-
 class Batch:
-    """New records, of each kind the one that counts for an attempt or a call.
+    """New records, of each kind the one that counts for an attempt or a call, its names bounded.
 
     It is the last one; one that recovery made counts where there is no other.
     """
@@ -152,13 +179,17 @@ class Batch:
         self.called: dict[str, Called] = {}
         for record in records:
             if isinstance(record, Begun):
-                self.begun[record.call_id, record.n] = record
+                begun = fitting(record)
+                self.begun[begun.call_id, begun.n] = begun
             elif isinstance(record, Ended):
-                place = record.call_id, record.n
-                if record.error_code != PROCESS_DIED or place not in self.ended:
-                    self.ended[place] = record
-            elif record.error_code != PROCESS_DIED or record.call_id not in self.called:
-                self.called[record.call_id] = record
+                ended = fitting_end(record)
+                place = ended.call_id, ended.n
+                if ended.error_code != PROCESS_DIED or place not in self.ended:
+                    self.ended[place] = ended
+            else:
+                called = fitting(record)
+                if called.error_code != PROCESS_DIED or called.call_id not in self.called:
+                    self.called[called.call_id] = called
 
     def call_ids(self) -> list[str]:
         """Return the ids of all calls that it is about."""
@@ -166,8 +197,8 @@ class Batch:
         return [*dict.fromkeys((*self.called, *attempts))]
 
 
-def statements(batch: Batch, journal: int) -> list[tuple[str, list[tuple[Any, ...]]]]:
-    """Return what writes a batch: statements, each with the rows it takes.
+def statements(batch: Batch, journal: int) -> list[Statement]:
+    """Return what writes a batch.
 
     An attempt whose two records are both here is written once, and so is a call. An end that
     recovery made never replaces another.
@@ -189,20 +220,16 @@ def statements(batch: Batch, journal: int) -> list[tuple[str, list[tuple[Any, ..
             ends.append(rest.pop(place))
     called = batch.called.values()
     return [
-        (_OPENED, _rows(_payer.of(payers.values()), [[journal] * len(payers)])),
-        (_BEGUN, _rows(_begun.of(begun))),
-        (_WHOLE, _rows(_begun.of(whole), _end(ends)[len(_KEY) :])),
-        (_ENDED, _rows(_end(rest.values()))),
-        (_CALLED, _rows(_called.of(called), [[journal] * len(called)])),
+        *_filling("calls", (), _payer.of(payers.values()), journal),
+        *_filling("attempts", _KEY, _begun.of(begun)),
+        *_filling("attempts", _KEY, _begun.of(whole) | _end(ends)),
+        *_filling("attempts", _KEY, _end(rest.values())),
+        *_filling("calls", ("call_id",), _called.of(called), journal),
     ]
 
 
-def _end(ends: Collection[Ended]) -> list[_Column]:
-    return _ended.of(ends) + _used.of(end.usage for end in ends)
-
-
-def _rows(*columns: list[_Column]) -> list[tuple[Any, ...]]:
-    return list(zip(*itertools.chain(*columns), strict=True))
+def _end(ends: Collection[Ended]) -> dict[str, _Column]:
+    return _ended.of(ends) | _used.of([end.usage for end in ends])
 
 
 def to_json(items: tuple[str, ...]) -> str:

@@ -155,7 +155,7 @@ def _write(db: Session, database: Database, batch: _Batch) -> None:
         "UPDATE calls SET cost_nusd = ?, cost_state = ? WHERE call_id = ?",
         [
             (called.cost_nusd, called.cost_state, called.call_id)
-            for called, _ in batch.changes.calls
+            for called in (change.called for change in batch.changes.calls)
         ],
     )
     sums.add(db, batch.changes)

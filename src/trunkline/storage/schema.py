@@ -7,18 +7,23 @@ Money is nano-USD, NULL = unknown. A time is nanoseconds since the epoch. `tags`
 JSON lists. What the records have not said yet is NULL.
 
 `usage_sums` is what queries of usage read: one row for each quarter of an hour and everything that
-usage can be asked by, '' = none. `usage_days` and `scope_sums` are the same added up further, see
-`totals`. `ledger_accounts` has one row for each budget and bucket of its period, `ledger_leases`
+usage can be asked by, '' = none. `usage_days`, `usage_spans` and `scope_sums` are the same added up
+further, see `totals` and `spans`. `call_tags` finds calls that are over by their tags, the newest
+first. `ledger_accounts` has one row for each budget and bucket of its period, `ledger_leases`
 what each owner (one life of a journal, or one of `pools`) was granted of it.
 
 `tenants`, `teams`, `users`, `keys` and `budgets` are what was made at run time, see `principals`;
 lists are JSON. A key is known by its digests alone, of which all but the present one end.
+`circuits` is what processes tell each other of deployments that rest, see the module `circuits`.
 
 Whatever is changed here is a migration as well, see `trunkline.storage.migrations.steps`.
 """
 
 from __future__ import annotations
 
+from msgspec.structs import asdict
+
+from trunkline.storage.counts import COUNTS
 from trunkline.storage.database import Words
 
 _TABLES = """
@@ -101,6 +106,12 @@ CREATE INDEX calls_run ON calls (run) WHERE run IS NOT NULL;
 CREATE INDEX calls_key ON calls (key_id, started_ns) WHERE key_id IS NOT NULL;
 CREATE INDEX calls_user ON calls (user_id, started_ns) WHERE user_id IS NOT NULL;
 CREATE INDEX calls_tenant ON calls (tenant_id, started_ns) WHERE tenant_id IS NOT NULL;
+CREATE TABLE call_tags (
+    tag TEXT NOT NULL,
+    started_ns BIGINT NOT NULL,
+    call_id TEXT NOT NULL,
+    PRIMARY KEY (tag, started_ns, call_id)
+){clustered};
 CREATE TABLE usage_sums (
     quarter BIGINT NOT NULL,
     model TEXT NOT NULL,
@@ -111,15 +122,7 @@ CREATE TABLE usage_sums (
     tenant_id TEXT NOT NULL,
     tags TEXT NOT NULL,
     tracked BIGINT NOT NULL,
-    requests BIGINT NOT NULL,
-    attempts BIGINT NOT NULL,
-    prompt_tokens BIGINT NOT NULL,
-    completion_tokens BIGINT NOT NULL,
-    cached_tokens BIGINT NOT NULL,
-    reasoning_tokens BIGINT NOT NULL,
-    cost_nusd BIGINT NOT NULL,
-    unknown_requests BIGINT NOT NULL,
-    unknown_attempts BIGINT NOT NULL,
+    {counts},
     PRIMARY KEY (
         quarter, model, deployment, key_id, user_id, team_id, tenant_id, tags, tracked
     )
@@ -132,17 +135,18 @@ CREATE TABLE usage_days (
     day BIGINT NOT NULL,
     tenant_id TEXT NOT NULL,
     name TEXT NOT NULL,
-    requests BIGINT NOT NULL,
-    attempts BIGINT NOT NULL,
-    prompt_tokens BIGINT NOT NULL,
-    completion_tokens BIGINT NOT NULL,
-    cached_tokens BIGINT NOT NULL,
-    reasoning_tokens BIGINT NOT NULL,
-    cost_nusd BIGINT NOT NULL,
-    unknown_requests BIGINT NOT NULL,
-    unknown_attempts BIGINT NOT NULL,
+    {counts},
     PRIMARY KEY (kind, day, tenant_id, name)
 );
+CREATE TABLE usage_spans (
+    days BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    day BIGINT NOT NULL,
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    {counts},
+    PRIMARY KEY (days, kind, day, tenant_id, name)
+){clustered};
 CREATE TABLE scope_sums (
     scope TEXT NOT NULL,
     quarter BIGINT NOT NULL,
@@ -207,7 +211,9 @@ CREATE TABLE users (
     tenant_id TEXT,
     allowance_nusd BIGINT,
     period TEXT,
-    created_ns BIGINT NOT NULL
+    created_ns BIGINT NOT NULL,
+    timezone TEXT NOT NULL DEFAULT 'UTC',
+    rolling BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX users_created ON users (created_ns, id);
 CREATE INDEX users_team ON users (team_id) WHERE team_id IS NOT NULL;
@@ -226,7 +232,9 @@ CREATE TABLE keys (
     required_tags TEXT NOT NULL,
     expires_ns BIGINT,
     revoked_ns BIGINT,
-    created_ns BIGINT NOT NULL
+    created_ns BIGINT NOT NULL,
+    requests_per_minute BIGINT,
+    tokens_per_minute BIGINT
 );
 CREATE INDEX keys_created ON keys (created_ns, id);
 CREATE INDEX keys_user ON keys (user_id) WHERE user_id IS NOT NULL;
@@ -252,9 +260,19 @@ CREATE TABLE budgets (
     UNIQUE (scope, period, timezone, rolling)
 );
 CREATE INDEX budgets_created ON budgets (created_ns, id);
+CREATE TABLE circuits (
+    deployment TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    until_ns BIGINT NOT NULL,
+    cause TEXT NOT NULL,
+    at_ns BIGINT NOT NULL,
+    host TEXT NOT NULL,
+    owner TEXT NOT NULL
+);
 """
 
 
 def tables(words: Words) -> str:
     """Return the statements that make all tables in an empty database."""
-    return _TABLES.format(serial=words.serial)
+    counts = ",\n    ".join(f"{name} BIGINT NOT NULL" for name in COUNTS)
+    return _TABLES.format(counts=counts, **asdict(words))

@@ -27,6 +27,7 @@ _WORDS = Words(
     each_tag="LEFT JOIN json_each(c.tags) AS t",
     listed="IN (SELECT value FROM json_each(?))",
     serial="INTEGER PRIMARY KEY",
+    clustered=" WITHOUT ROWID",
     locked="",
     unhurried="SELECT 1",  # only who waits for the file has a limit
     tables="SELECT name FROM sqlite_schema WHERE type = 'table'",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from trunkline.storage import ledger, outbox, sums
+from trunkline.storage import ledger, outbox, spans, sums, tagged
 from trunkline.storage.changes import changes
 from trunkline.storage.database import Database, Session
 from trunkline.storage.records import (
@@ -22,7 +22,7 @@ from trunkline.types.call import Attempt, Cost
 from trunkline.types.record import Begun, Called, Record
 
 _OLDEST = """
-    SELECT call_id FROM calls AS c WHERE started_ns < ? AND outcome IS NOT NULL
+    SELECT call_id, started_ns, tags FROM calls AS c WHERE started_ns < ? AND outcome IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM attempts AS a WHERE a.call_id = c.call_id AND a.outcome IS NULL)
     AND call_id NOT IN (SELECT call_id FROM outbox WHERE state = 'waiting')
     ORDER BY started_ns LIMIT ?"""
@@ -57,7 +57,9 @@ class Store:
             for statement, rows in statements(batch, _journal(db, owner)):
                 if rows:
                     db.executemany(statement, rows)
+            tagged.add(db, new.calls)
             sums.add(db, new)
+            spans.make(db, self.database.words)
             ledger.settle(db, self.database, owner, new)
             outbox.post(db, new)
             db.execute(
@@ -117,11 +119,12 @@ class Store:
         Whoever turns pages with `CallFilter.after` sees no call twice, and all that were over when
         he began, whatever arrives meanwhile.
         """
-        conditions, bound = self._conditions(where or CallFilter())
-        query = f"""
-            SELECT * FROM calls WHERE {" AND ".join(conditions)}
-            ORDER BY started_ns DESC, call_id DESC LIMIT ?"""
+        where = where or CallFilter()
         with self.database.session() as db:
+            source, order, conditions, bound = _which(db, where)
+            query = f"""
+                SELECT c.* FROM {source} WHERE {" AND ".join(conditions)}
+                ORDER BY {order}.started_ns DESC, {order}.call_id DESC LIMIT ?"""
             calls = db.execute(query, (*bound, max(limit, 0))).fetchall()
             attempts: dict[str, list[Attempt]] = {row["call_id"]: [] for row in calls}
             for row in db.execute(
@@ -134,29 +137,13 @@ class Store:
             CallRow(call=to_struct(Called, row), attempts=attempts[row["call_id"]]) for row in calls
         ]
 
-    def _conditions(self, where: CallFilter) -> tuple[list[str], list[Any]]:
-        equal = ("call_id", "key_id", "user_id", "tenant_id", "model", "deployment", "outcome")
-        given: dict[str, Any] = {f"{name} = ?": getattr(where, name) for name in equal}
-        given["started_ns >= ?"] = where.since_ns
-        given["started_ns < ?"] = where.until_ns
-        given[self.database.words.has] = where.tag
-        given["tracked = ?"] = None if where.hidden else 1
-        given = {sql: value for sql, value in given.items() if value is not None}
-        conditions, bound = ["outcome IS NOT NULL", *given], [*given.values()]
-        if where.after is not None:
-            started_ns, call_id = where.after
-            # The first of the two is what an index can begin at.
-            conditions.append("started_ns <= ? AND (started_ns < ? OR call_id < ?)")
-            bound += [started_ns, started_ns, call_id]
-        return conditions, bound
-
     # --- for the steward ----------------------------------------------------------------------
 
     def prune(self, before_ns: int, most: int) -> int:
         """Delete the oldest calls that started before, with their attempts; return how many.
 
         What is not over stays, and what a hook has still to be told. Sums and ledger stay as they
-        are. Fewer than `most` = nothing is left to delete.
+        are, see `prune_sums`. Fewer than `most` = nothing is left to delete.
 
         Args:
             before_ns: earlier than all that a journal may still have: records of a call that was
@@ -167,9 +154,25 @@ class Store:
         with self.database.session(write=True) as db:
             rows = db.execute(_OLDEST, (before_ns, most)).fetchall()
             ids = to_json(tuple(row["call_id"] for row in rows))
+            tagged.drop(db, rows)
             for table in ("outbox", "attempts", "calls"):
                 db.execute(f"DELETE FROM {table} WHERE call_id {listed}", (ids,))
         return len(rows)
+
+    def prune_sums(self, before_ns: int, most: int) -> int:
+        """Delete the oldest sums by the quarter of an hour; see `sums.prune`.
+
+        Fewer than `most` = nothing is left to delete.
+        """
+        with self.database.session(write=True) as db:
+            return sums.prune(db, before_ns, most)
+
+    def oldest_ns(self) -> int | None:
+        """Return when the oldest call began, in nanoseconds since the epoch; None = no call."""
+        with self.database.session() as db:
+            row = db.execute("SELECT min(started_ns) AS ns FROM calls").fetchone()
+            oldest_ns: int | None = row["ns"]
+            return oldest_ns
 
     def close(self) -> None:
         """Let go of the database; a later use opens it again."""
@@ -182,3 +185,36 @@ def _journal(db: Session, owner: str) -> int:
     row = db.execute("SELECT id FROM journals WHERE owner = ?", (owner,)).fetchone()
     number: int = row["id"]
     return number
+
+
+def _which(db: Session, where: CallFilter) -> tuple[str, str, list[str], list[Any]]:
+    """Return where calls are looked for, in whose order, the conditions and their values."""
+    source, order = "calls AS c", "c"
+    conditions, bound = ["c.outcome IS NOT NULL"], list[Any]()
+    if where.tag is not None:
+        bound.append(where.tag)
+        conditions.append("t.tag = ?")
+        same = "t.started_ns = c.started_ns AND t.call_id = c.call_id"
+        one = where.call_id or where.key_id or where.user_id or where.tenant_id
+        if one and not tagged.rare(db, where.tag):
+            conditions[-1] = f"EXISTS (SELECT 1 FROM call_tags AS t WHERE t.tag = ? AND {same})"
+        else:
+            # CROSS: SQLite begins at the tags.
+            source, order = "call_tags AS t CROSS JOIN calls AS c", "t"
+            conditions.append(same)
+    equal = ("call_id", "key_id", "user_id", "tenant_id", "model", "deployment", "outcome")
+    given: dict[str, Any] = {f"c.{name} = ?": getattr(where, name) for name in equal}
+    given[f"{order}.started_ns >= ?"] = where.since_ns
+    given[f"{order}.started_ns < ?"] = where.until_ns
+    given["c.tracked = ?"] = None if where.hidden else 1
+    given = {sql: value for sql, value in given.items() if value is not None}
+    conditions += given
+    bound += given.values()
+    if where.after is not None:
+        started_ns, call_id = where.after
+        # The first of the two is what an index can begin at.
+        conditions.append(
+            f"{order}.started_ns <= ? AND ({order}.started_ns < ? OR {order}.call_id < ?)"
+        )
+        bound += [started_ns, started_ns, call_id]
+    return source, order, conditions, bound

@@ -10,12 +10,13 @@ from operator import attrgetter
 from typing import Any
 
 from trunkline.errors import InputError
-from trunkline.storage import totals
+from trunkline.storage import spans, totals
 from trunkline.storage.changes import Changes
+from trunkline.storage.counts import COUNTS, counting
 from trunkline.storage.database import Database, Session
 from trunkline.storage.records import LARGEST, bounded, to_json
 from trunkline.storage.rows import By, UsageFilter, UsageRow
-from trunkline.storage.totals import COUNTS, DAY_QUARTERS
+from trunkline.storage.totals import DAY_QUARTERS
 from trunkline.types.answer import Usage
 from trunkline.types.record import Begun, Called
 
@@ -23,7 +24,7 @@ QUARTER_NS = 900 * 10**9
 
 _WHO = ("key_id", "user_id", "team_id", "tenant_id")
 _KEY = ("quarter", "model", "deployment", *_WHO, "tags", "tracked")
-_ADD = totals.counting("usage_sums", _KEY, COUNTS)
+_ADD = counting("usage_sums", _KEY, COUNTS)
 _names = attrgetter(*_KEY[1:])
 _tokens = attrgetter("prompt_tokens", "completion_tokens", "cache_read_tokens", "reasoning_tokens")
 _BY_ATTEMPT = {"deployment", "provider"}
@@ -49,21 +50,22 @@ _OF_SCOPE = (
     "SELECT sum(cost_nusd) AS nusd FROM scope_sums WHERE scope = ? AND quarter >= ? AND quarter < ?"
 )
 _LAST = 2**63 // QUARTER_NS
-_SUMS = ", ".join(f"sum(a.{name}) AS {name}" for name in COUNTS)
+_COUNTS = ", ".join(f"a.{name}" for name in COUNTS)
 
 
 def add(db: Session, changes: Changes) -> None:
     """Count what has changed."""
     sums: dict[tuple[Any, ...], list[int]] = {}
-    for begun, ended, before in changes.attempts:
-        counts = _counts(sums, begun)
+    for attempt in changes.attempts:
+        ended, before = attempt.ended, attempt.before
+        counts = _counts(sums, attempt.begun)
         _weigh(counts, ended.usage, ended.cost_nusd, 1)
         if before is not None:
             _weigh(counts, before.usage, before.cost_nusd, -1)
-    for called, old in changes.calls:
-        _request(sums, called, 1)
-        if old is not None:
-            _request(sums, old, -1)
+    for call in changes.calls:
+        _request(sums, call.called, 1)
+        if call.before is not None:
+            _request(sums, call.before, -1)
     new = {key: counts for key, counts in sums.items() if any(counts)}
     db.executemany(_ADD, [_row(key, counts) for key, counts in new.items()])
     totals.add(db, new)
@@ -123,18 +125,19 @@ def usage(db: Session, database: Database, by: By, where: UsageFilter) -> list[U
         if by in _BY_ATTEMPT
         else ("requests", "unknown_requests", "requests + attempts")
     )
-    parts, bound = _parts(database, by, where)
+    parts, bound = _parts(db, database, by, where)
+    # CAST: of whole numbers PostgreSQL makes decimal ones, which take long to read.
     query = f"""
         SELECT
             value,
-            sum({requests}) AS requests,
-            sum(prompt_tokens) AS prompt_tokens,
-            sum(completion_tokens) AS completion_tokens,
-            sum(prompt_tokens + completion_tokens) AS total_tokens,
-            sum(cached_tokens) AS cached_tokens,
-            sum(reasoning_tokens) AS reasoning_tokens,
-            sum(cost_nusd) AS cost_nusd,
-            sum({unknown}) AS unknown_price_requests
+            CAST(sum({requests}) AS BIGINT) AS requests,
+            CAST(sum(prompt_tokens) AS BIGINT) AS prompt_tokens,
+            CAST(sum(completion_tokens) AS BIGINT) AS completion_tokens,
+            CAST(sum(prompt_tokens + completion_tokens) AS BIGINT) AS total_tokens,
+            CAST(sum(cached_tokens) AS BIGINT) AS cached_tokens,
+            CAST(sum(reasoning_tokens) AS BIGINT) AS reasoning_tokens,
+            CAST(sum(cost_nusd) AS BIGINT) AS cost_nusd,
+            CAST(sum({unknown}) AS BIGINT) AS unknown_price_requests
         FROM ({" UNION ALL ".join(parts)}) AS every
         GROUP BY value HAVING sum({counted}) > 0
         ORDER BY cost_nusd DESC, total_tokens DESC, value"""
@@ -142,13 +145,15 @@ def usage(db: Session, database: Database, by: By, where: UsageFilter) -> list[U
     return [UsageRow(by=name, **{**row, "value": row["value"] or None}) for row in rows]
 
 
-def _parts(database: Database, by: By, where: UsageFilter) -> tuple[list[str], list[Any]]:
+def _parts(
+    db: Session, database: Database, by: By, where: UsageFilter
+) -> tuple[list[str], list[Any]]:
     """Return queries that give what is asked for together, and their values.
 
-    Whole days are read from `usage_days`, as far as that knows whose calls are asked for; the rest
-    of the first and the last day, or all, quarter by quarter.
+    Whole days are read from `usage_days` and `usage_spans`, as far as these know whose calls are
+    asked for; the rest of the first and the last day, or all, quarter by quarter.
     """
-    since = 0 if where.since_ns is None else where.since_ns // QUARTER_NS
+    since = max(0, where.since_ns or 0) // QUARTER_NS
     # A bound within a quarter takes the whole of it: what was just used is in it.
     until = _LAST if where.until_ns is None else -(-where.until_ns // QUARTER_NS)
     first, last = -(-since // DAY_QUARTERS), until // DAY_QUARTERS
@@ -164,11 +169,17 @@ def _parts(database: Database, by: By, where: UsageFilter) -> tuple[list[str], l
     tenant, bound = (
         ("", []) if where.tenant_id is None else (" AND a.tenant_id = ?", [where.tenant_id])
     )
-    days = (
-        f"SELECT {value} AS value, {_SUMS} FROM usage_days AS a "
-        f"WHERE a.kind = ? AND a.day >= ? AND a.day < ?{tenant} GROUP BY 1"
-    )
-    parts, values = [days], [kind, first, last, *bound]
+    parts: list[str] = []
+    values: list[Any] = []
+    for size, begin, end in spans.parts(first, last, 0 if by == "day" else spans.made(db)):
+        table = (
+            "usage_days AS a WHERE" if size == 1 else f"usage_spans AS a WHERE a.days = {size} AND"
+        )
+        parts.append(
+            f"SELECT {value} AS value, {_COUNTS} FROM {table} "
+            f"a.kind = ? AND a.day >= ? AND a.day < ?{tenant}"
+        )
+        values += [kind, begin, end, *bound]
     for edge in ((since, first * DAY_QUARTERS), (last * DAY_QUARTERS, until)):
         if edge[0] < edge[1]:
             more, bound = _quarters(database, by, where, edge)
@@ -190,10 +201,26 @@ def _quarters(
     # Nobody has an index.
     which += "".join(f" AND a.{name} <> ''" for name, value in given.items() if value)
     query = (
-        f"SELECT {value} AS value, {_SUMS} FROM usage_sums AS a {tags} "
-        f"WHERE a.tracked = 1 AND a.quarter >= ? AND a.quarter < ?{which} GROUP BY 1"
+        f"SELECT {value} AS value, {_COUNTS} FROM usage_sums AS a {tags} "
+        f"WHERE a.tracked = 1 AND a.quarter >= ? AND a.quarter < ?{which}"
     )
     return [query], [*between, *given.values()]
+
+
+def prune(db: Session, before_ns: int, most: int) -> int:
+    """Delete the oldest quarters of days that were over before, `most` rows and some; how many.
+
+    `usage_days` and `scope_sums` stay: what budgets have settled, and the usage of whole days.
+    """
+    before = before_ns // QUARTER_NS // DAY_QUARTERS * DAY_QUARTERS
+    gone = 0
+    while gone < most:
+        oldest = "SELECT min(quarter) AS quarter FROM usage_sums WHERE quarter < ?"
+        quarter = db.execute(oldest, (before,)).fetchone()["quarter"]
+        if quarter is None:
+            break
+        gone += db.execute("DELETE FROM usage_sums WHERE quarter = ?", (quarter,)).rowcount
+    return gone
 
 
 def settled(

@@ -10,35 +10,13 @@ from collections.abc import Mapping
 from operator import add as plus
 from typing import Any
 
+from trunkline.storage import spans
+from trunkline.storage.counts import COUNTS, DAY_KEY, KINDS, counting
 from trunkline.storage.database import Session
 
 DAY_QUARTERS = 96
-
-
-def counting(table: str, key: tuple[str, ...], counts: tuple[str, ...]) -> str:
-    """Return the statement that adds to the counts of a row, or makes it."""
-    names = key + counts
-    return (
-        f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) "
-        f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET "
-        + ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in counts)
-    )
-
-
-COUNTS = (
-    "requests",
-    "attempts",
-    "prompt_tokens",
-    "completion_tokens",
-    "cached_tokens",
-    "reasoning_tokens",
-    "cost_nusd",
-    "unknown_requests",
-    "unknown_attempts",
-)
-_KINDS = ("model", "deployment", "key", "user", "team")
 _COST = COUNTS.index("cost_nusd")
-_ADD_DAYS = counting("usage_days", ("kind", "day", "tenant_id", "name"), COUNTS)
+_ADD_DAYS = counting("usage_days", DAY_KEY, COUNTS)
 _ADD_SCOPES = counting("scope_sums", ("scope", "quarter"), ("cost_nusd",))
 
 
@@ -50,7 +28,7 @@ def add(db: Session, sums: Mapping[tuple[Any, ...], list[int]]) -> None:
         once = tuple(dict.fromkeys(tags))
         if tracked:
             day, tenant_id = quarter // DAY_QUARTERS, names[-1] or ""
-            kinds = [*zip(_KINDS, names, strict=False), *(("tag", tag) for tag in once or ("",))]
+            kinds = [*zip(KINDS, names, strict=False), *(("tag", tag) for tag in once or ("",))]
             for kind, name in kinds:
                 place = kind, day, tenant_id, name or ""
                 found = days.get(place)
@@ -58,6 +36,7 @@ def add(db: Session, sums: Mapping[tuple[Any, ...], list[int]]) -> None:
         if cost_nusd := counts[_COST]:
             for scope in scopes_of(*names[1:], tags=once):
                 scopes[scope, quarter] = scopes.get((scope, quarter), 0) + cost_nusd
+    spans.add_late(db, days)
     db.executemany(_ADD_DAYS, [(*place, *days[place]) for place in sorted(days)])
     db.executemany(_ADD_SCOPES, [(*place, scopes[place]) for place in sorted(scopes)])
 

@@ -1,6 +1,7 @@
-"""Valkey or Redis, which hands out pools of money; the only module that imports its driver.
+"""Valkey or Redis, which hands out pools of money and keeps buckets of rate limits.
 
-Of each pool it has what is left, and nothing that could not be lost: see `pools`.
+The only module that imports its driver. Of each pool it has what is left, and nothing that could
+not be lost: see `pools`.
 """
 
 from __future__ import annotations
@@ -84,13 +85,21 @@ _log = logging.getLogger("trunkline.storage")
 class Valkey:
     """One server; what cannot be asked in time is left alone for a second."""
 
-    def __init__(self, url: str) -> None:
-        """Take the address, as in `redis://:password@host:6379/0`; nothing is opened yet."""
+    def __init__(
+        self, url: str, script: str = _SCRIPT, without: str = "PostgreSQL grants alone"
+    ) -> None:
+        """Take the address, as in `redis://:password@host:6379/0`; nothing is opened yet.
+
+        Args:
+            script: what runs there.
+            without: what becomes of it when the server cannot be used, for the log.
+        """
         # Never tried again: what is given twice would be money made of nothing.
         self._client = redis.Redis.from_url(
             url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=None
         )
-        self._script = self._client.register_script(_SCRIPT)
+        self._script = self._client.register_script(script)
+        self._without = without
         self._rests_until_s = 0.0
         self._away = False
 
@@ -106,16 +115,22 @@ class Valkey:
             what: `take`, `fill`, `give`, `end` or `look`.
             given: three numbers for each key: nano-USD, the hold, the limit.
         """
-        if not keys or not self.usable:
+        return self.ask(keys, [what, *given]) if keys else None
+
+    def ask(self, keys: Sequence[str], given: Sequence[int | str]) -> list[int] | None:
+        """Run the script with these `KEYS` and `ARGV`; None = nobody knows whether it ran."""
+        if not self.usable:
             return None
         try:
-            answer: Any = self._script(keys, [what, *given])
+            answer: Any = self._script(keys, given)
         except redis.RedisError as error:
             self._rests_until_s = time.monotonic() + _REST_S
             if not self._away:
-                _log.warning("Valkey cannot be used, PostgreSQL grants alone: %s", error)
+                _log.warning("Valkey cannot be used, %s: %s", self._without, error)
             self._away = True
             return None
+        if self._away:
+            _log.warning("Valkey can be used again")
         self._away = False
         return [int(each) for each in answer]
 

@@ -7,7 +7,8 @@ the first frame under a 200, fails by an exception while another attempt may sti
 Read on: `port` (what is asked of an HTTP client), `source` (frames of a body), `sse` (framing),
 `watch` (time-outs), `credentials` (tokens that end), `pools` (one client per loop), `http1_client`
 (kept connections), `http1` (one connection and its exchanges), `aiohttp_client` (what is behind a
-proxy). `eventstream` frames the streams of AWS, `sigv4` signs requests to it.
+proxy), `probes` (how providers are, asked for nothing). `eventstream` frames the streams of AWS,
+`sigv4` signs requests to it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from trunkline.transport.pools import Pools
 from trunkline.transport.port import Exchange, HttpClient
 from trunkline.transport.source import WireSource, name_blame, read_body
 from trunkline.transport.watch import Watch
-from trunkline.types import Call, Outgoing
+from trunkline.types import Call, Deployment, Limits, Outgoing
 
 MAX_ERROR_BYTES = 1024 * 1024
 
@@ -74,6 +75,24 @@ class Transport:
                 self._credentials.forget(deployment.credential)
             raise
         return Reply(source, deployment, head=head, headers=exchange.headers)
+
+    async def knock(self, deployment: Deployment) -> int:
+        """Ask for the list of models; return the status of the answer, whose body is not read.
+
+        Keeps no time: the caller does.
+
+        Raises:
+            ProviderError: there was no answer.
+            ConfigError: the URL or a header cannot be sent.
+        """
+        if deployment.credential:
+            deployment = await self._credentials.applied(deployment)
+        outgoing = load(deployment.dialect).listing(deployment)
+        outgoing = self._credentials.signed(outgoing, deployment.credential)
+        client = await self._pools.client()
+        exchange = await _start(client, outgoing, Watch(self._clock, Limits()))
+        exchange.close()
+        return exchange.status
 
     async def close(self) -> None:
         """Close the connections of the running loop. Other loops close theirs as they end."""

@@ -27,6 +27,7 @@ from trunkline.types.answer import (
     UsageReport,
 )
 from trunkline.types.call import (
+    Allowance,
     Attempt,
     Call,
     Chat,
@@ -39,10 +40,11 @@ from trunkline.types.call import (
     Outcome,
     Principal,
     Quote,
+    Room,
     Tab,
     Trail,
 )
-from trunkline.types.deployment import Deployment, Limits, Outgoing, Price, Secret
+from trunkline.types.deployment import Deployment, Limits, Outgoing, Price, RateLimit, Secret
 from trunkline.types.message import (
     AnyPart,
     Audio,
@@ -63,6 +65,7 @@ from trunkline.types.record import Begun, Book, Called, Ended, Record
 from trunkline.types.texts import Texts
 
 __all__ = [
+    "Allowance",
     "AnyPart",
     "Attempt",
     "Audio",
@@ -103,11 +106,13 @@ __all__ = [
     "Principal",
     "Prompt",
     "Quote",
+    "RateLimit",
     "Reasoning",
     "Record",
     "Refusal",
     "RefusalDelta",
     "Role",
+    "Room",
     "Secret",
     "Started",
     "Tab",

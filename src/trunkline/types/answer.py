@@ -182,20 +182,17 @@ class Mark:
     """The provider will say nothing more."""
 
 
-class Memo:
+class Memo(Struct, eq=False):
     """What decoding one answer must remember from frame to frame. One per attempt."""
 
-    __slots__ = ("calls", "finished", "lead", "quirks", "scratch")
-
-    def __init__(self, quirks: frozenset[str] = frozenset()) -> None:
-        self.quirks = quirks
-        self.finished = False
-        """A finish reason was seen, so the end of the stream is an end."""
-        self.calls: dict[Any, int] = {}
-        """How this provider names its tool calls -> our index."""
-        self.lead = b""
-        """How the last frame began, up to its words: most frames of a stream begin alike."""
-        self.scratch: dict[str, Any] = {}
+    quirks: frozenset[str] = frozenset()
+    finished: bool = False
+    """A finish reason was seen, so the end of the stream is an end."""
+    calls: dict[Any, int] = {}
+    """How this provider names its tool calls -> our index."""
+    lead: bytes = b""
+    """How the last frame began, up to its words: most frames of a stream begin alike."""
+    scratch: dict[str, Any] = {}
 
 
 Decode = Callable[[bytes, Memo], tuple[Event, ...]]

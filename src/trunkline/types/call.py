@@ -47,6 +47,8 @@ class Envelope(Struct, frozen=True, kw_only=True):
     trail: Trail | None = None
     tab: Tab | None = None
     target: Deployment | None = None
+    partial: str = ""
+    """What was answered already before a stream broke off: the target is to go on from there."""
 
 
 class Chat(Envelope, frozen=True, kw_only=True):
@@ -106,6 +108,22 @@ class Attempt(Struct, kw_only=True):
     upstream_id: str | None = None
 
 
+class Room(Struct, frozen=True):
+    """What is left of a limit per minute."""
+
+    limit: int
+    left: int
+    full_s: float
+    """Seconds until all of it is there again, if nobody takes more."""
+
+
+class Allowance(Struct, frozen=True):
+    """What the caller may still ask for: of all limits that apply, those with the least left."""
+
+    requests: Room | None = None
+    tokens: Room | None = None
+
+
 class Trail(Struct, kw_only=True):
     """What became of a call: its attempts, and in `route` a word for each decision."""
 
@@ -118,6 +136,10 @@ class Trail(Struct, kw_only=True):
     """Options of the request that the answering deployment does not take."""
     warnings: list[str] = field(default_factory=list)
     """What the caller should know although the call went well."""
+    room: Allowance | None = None
+    """None = the caller has no rate limits."""
+    others: bool = False
+    """Whether another deployment may be asked now, should the one that is asked fail."""
 
     @property
     def cost(self) -> Cost:

@@ -70,9 +70,17 @@ class Limits(Struct, frozen=True, kw_only=True):
     first_token_timeout_s: float | None = None
     idle_timeout_s: float = 120.0
     timeout_s: float = 600.0
+    max_parallel: int | None = None
+
+
+class RateLimit(Struct, frozen=True, kw_only=True):
+    """How much a scope may ask for in a minute, and at once; None = as much as it likes."""
+
+    scope: str
+    """Who is limited: `provider:NAME`, `deployment:PROVIDER/MODEL`, `user:ID` and their like."""
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
-    max_parallel: int | None = None
+    """Prompt and answer."""
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
@@ -96,10 +104,17 @@ class Deployment(Struct, frozen=True, kw_only=True):
     quirks: frozenset[str] = frozenset()
     """Names of documented deviations; the dialect knows them."""
     lacks: frozenset[Need] = frozenset()
+    context_window: int | None = None
+    """Tokens that a prompt may have, with its answer; None = not known."""
+    max_output: int | None = None
+    """Tokens that an answer may have; None = not known."""
     price: Price | None = None
     limits: Limits = Limits()
+    rates: tuple[RateLimit, ...] = ()
+    """All that it is limited to: as one of its provider, by itself, in its group."""
     retries: int = 2
-    weight: int = 1
+    weight: float = 1
+    """Its share beside others of its group; 0 = only when they cannot."""
 
     name: str = ""
     """`provider/model`, unique within a configuration; made of them, whatever is given."""

@@ -28,6 +28,10 @@ class Tokens(Struct, frozen=True, kw_only=True):
     reasoning_tokens: int
     audio_input_tokens: int
     audio_output_tokens: int
+    service_tier: str
+    """The tier of prices that was served; "" = the standard one, or the provider did not say."""
+    web_search_requests: int
+    """Searches that the provider made and charges apart."""
 
 
 class MeterPayload(Struct, frozen=True, kw_only=True):

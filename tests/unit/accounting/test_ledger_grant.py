@@ -11,15 +11,15 @@ from tests.ledgers import TARGET, budget, by, ledger_of, quote
 from tests.ledgers import spend as spend_by
 from trunkline.accounting.in_process import InProcessLeases
 from trunkline.accounting.ledger import Ledger
-from trunkline.config import BudgetRule
+from trunkline.config.model import Allowance
 from trunkline.errors import BudgetExhausted
 from trunkline.testing import ManualClock
 from trunkline.types import Cost
 
 
-def rule(amount_nusd: int = 100, **fields: Any) -> BudgetRule:
-    """Make a rule on the user `u`."""
-    return budget("user:u", amount_nusd, **fields)
+def rule(amount_nusd: int = 100, **fields: Any) -> Allowance:
+    """Make an allowance of the user `u`."""
+    return Allowance(**{"scope": "user:u", "amount_nusd": amount_nusd, "period": "total", **fields})
 
 
 async def spend(ledger: Ledger, nusd: int, user_id: str | None = "u") -> None:
@@ -104,6 +104,39 @@ async def test_an_amended_one_keeps_what_is_spent() -> None:
     await spend(ledger, 140)
 
 
+async def test_an_amended_one_of_another_period() -> None:
+    """It is another account, which is asked what was spent; what the old one held is settled."""
+    leases = InProcessLeases(lambda scope, since_ns: 30)
+    ledger = ledger_of(leases=leases)
+    ledger.grant("u", rule(100))
+    old = ledger.granted("u")
+    assert old is not None
+    tab = ledger.open(by("u"))
+    hold = await tab.begin(TARGET, quote(60, 60))
+    ledger.amend("u", rule(100, period="day", rolling=True))
+    account = ledger.granted("u")
+    assert account is not None
+    assert (account.period, account.left_nusd) == ("day:rolling:allowance", 70)
+    tab.end(hold, Cost(60))
+    ledger.tend()
+    assert (old.held_nusd, account.held_nusd) == (0, 0)
+
+
+async def test_a_revoked_one_refuses_nothing() -> None:
+    """What is held on it is settled all the same; nobody's is revoked without harm."""
+    ledger = ledger_of()
+    ledger.grant("u", rule(60))
+    tab = ledger.open(by("u"))
+    hold = await tab.begin(TARGET, quote(60, 60))
+    old = ledger.granted("u")
+    for _ in range(2):
+        ledger.revoke("u")
+    await spend(ledger, 1000)
+    tab.end(hold, Cost(60))
+    assert old is not None
+    assert (old.held_nusd, old.settled_nusd, ledger.granted("u")) == (0, 60, None)
+
+
 def test_what_is_spent_already_needs_no_room() -> None:
     """It is held and settled as it is, without an overrun, and the shared account hears of it."""
     leases = InProcessLeases()
@@ -121,7 +154,7 @@ def test_what_is_spent_already_needs_no_room() -> None:
 async def test_one_like_a_rule_of_the_configuration_is_another_account() -> None:
     """What one of them is granted is not taken for the other's."""
     leases = InProcessLeases()
-    ledger = ledger_of(rule(100), leases=leases)
+    ledger = ledger_of(budget("user:u"), leases=leases)
     ledger.grant("u", rule(100))
     await spend(ledger, 60)
     assert [

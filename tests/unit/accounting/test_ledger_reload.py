@@ -58,6 +58,19 @@ async def test_an_account_outlives_a_change_of_its_rule(fields: dict[str, Any]) 
     assert [(a.settled_nusd, a.held_nusd) for a in before] == [(55, 0), (55, 0)]
 
 
+async def test_what_is_held_follows_the_mode() -> None:
+    """A budget holds proofs from when it is strict, estimates before and after."""
+    ledger = ledger_of(budget())
+    held: list[int] = []
+    for mode in ("hard", "strict", "hard"):
+        ledger.reload([budget(mode=mode)])
+        tab = ledger.open(ask())
+        await tab.begin(TARGET, quote(60, 90))
+        held.append(ledger.accounts()[0].held_nusd)
+        tab.close()
+    assert held == [60, 90, 60]
+
+
 async def test_a_changed_rule_counts_at_once() -> None:
     """For the next attempt, also of a call that was there before."""
     ledger = ledger_of(budget())
@@ -188,7 +201,7 @@ async def test_a_new_account_begins_with_what_the_records_say() -> None:
     assert [account.settled_nusd for account in ledger.accounts()] == [55, 55]
 
 
-async def test_rules_alike_are_matched_in_their_order() -> None:
+async def test_rules_alike_are_matched_by_what_they_say() -> None:
     """Two of one scope and period keep their accounts; a third one is new."""
     ledger = ledger_of(budget(), budget(amount_nusd=1000, mode="soft"))
     first, second = ledger.accounts()

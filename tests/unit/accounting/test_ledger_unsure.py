@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests.ledgers import TARGET, ask, budget, ledger_of, quote, shared, spend
@@ -15,9 +14,7 @@ from trunkline.accounting.leases import Unsure
 from trunkline.accounting.ledger import Ledger
 from trunkline.accounting.period import window
 from trunkline.errors import BudgetExhausted, BudgetHeld, RecordError
-from trunkline.storage.database import Session
 from trunkline.storage.ledger import SqlLeases
-from trunkline.storage.postgres import PostgresDatabase
 from trunkline.storage.sqlite import SqliteDatabase
 from trunkline.testing import ManualClock
 from trunkline.types import Cost
@@ -105,21 +102,3 @@ async def test_what_was_given_back_unheard_is_spent_by_nobody_twice(leases: Brea
         await ledger.hold(ask(), TARGET, quote(20))
     ledger.tend()
     assert leases.exposed_nusd == 100
-
-
-def test_postgresql_says_when_it_is_unsure(database_url: str) -> None:
-    """Where it broke at the COMMIT; what broke before that is not done."""
-
-    def cut(db: Session, *then: str) -> None:
-        (pid,) = db.execute("SELECT pg_backend_pid()").fetchone()
-        with psycopg.connect(database_url) as admin:
-            admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
-        for statement in then:
-            db.execute(statement)
-
-    with closing(PostgresDatabase(database_url)) as database:
-        with pytest.raises(Unsure), database.session(write=True) as db:
-            cut(db)
-        with pytest.raises(RecordError) as caught, database.session(write=True) as db:
-            cut(db, "SELECT 1")
-        assert not isinstance(caught.value, Unsure)

@@ -3,7 +3,6 @@ import pytest
 from bench import upstream
 from bench.rig import messages, subjects
 from bench.rig.callers import Load, spend, unchunked
-from bench.rig.steady import Steady, wait
 
 
 def test_a_chunked_body_is_put_together_byte_for_byte() -> None:
@@ -37,14 +36,3 @@ def test_every_answer_of_a_load_is_counted_and_checked() -> None:
         spent = spend(hop, load)
         assert (spent.done, spent.errors) == (0, 6)
         assert "word" in spent.example
-
-
-@pytest.mark.slow
-def test_a_steady_load_tells_how_long_each_chunk_was_on_its_way() -> None:
-    """Three streams of 60 stamped chunks: three first ones, and a time for each."""
-    with subjects.provider() as hop:
-        message = messages.chat(hop.port, "bench:stamped", stream=True)
-        waits = wait(hop.port, Steady(message, messages.is_streamed, per_s=30, for_s=0.1))
-    assert (len(waits.whole_ms), waits.errors) == (3, 0)
-    assert (len(waits.first_ms), len(waits.chunk_ms)) == (3, 3 * upstream.CHUNKS)
-    assert min(waits.whole_ms) > 1000 > max(waits.first_ms)

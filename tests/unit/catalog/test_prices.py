@@ -15,7 +15,7 @@ from genai_prices.data_snapshot import find_provider_by_id
 
 from tools.compile_prices import OUTPUT, TOKENS, compile_prices
 from trunkline.catalog import ProviderRow, prices, rows
-from trunkline.catalog.prices import lookup
+from trunkline.catalog.prices import context_tokens, lookup
 from trunkline.types import Price
 
 SOURCE = {provider.id: provider for provider in source_providers}
@@ -275,3 +275,19 @@ def test_first_lookup_is_quick_and_light() -> None:
     elapsed_s, loaded = ran.stdout.split()
     assert float(elapsed_s) < 0.03
     assert loaded == "False"
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "tokens"),
+    [
+        ("openai", "gpt-4", 8192),
+        ("anthropic", "claude-sonnet-4-20250514", 200_000),
+        ("groq", "openai/gpt-oss-20b", 131_072),
+        ("openai", "whisper-1", None),
+        ("openai", "a-model-of-tomorrow", None),
+        ("openai_compatible", "gpt-4", None),
+    ],
+)
+def test_how_long_a_context_is(provider: str, model: str, tokens: int | None) -> None:
+    """As the price data says; what it does not say is not known."""
+    assert context_tokens(provider, model) == tokens

@@ -41,7 +41,7 @@ def test_row_hangs_together(name: str) -> None:
 def test_every_quirk_is_known_to_its_dialect() -> None:
     """A name with a typo would change nothing."""
     of_dialects = {"openai_chat": QUIRKS.keys(), "gemini": {"vertex"}, "anthropic": set()}
-    of_dialects["ollama"] = {"max_tokens"}  # of its compatible API
+    of_dialects["ollama"] = {"max_tokens", "last_message_open"}  # of its compatible API
     for found in rows().values():
         assert found.quirks <= of_dialects.get(found.dialect, set()), found.name
 

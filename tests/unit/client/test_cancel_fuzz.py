@@ -11,21 +11,36 @@ from tests.scripted import end, finish, text
 from tests.unit.layers.double import STREAM, Answer, Inner, Pages, ask, read
 from trunkline.accounting.estimate import Estimates
 from trunkline.accounting.ledger import Ledger
+from trunkline.accounting.rates import InProcessBuckets
 from trunkline.client.stack import State, layers
 from trunkline.config import BudgetRule, Config, Provider
 from trunkline.errors import ConnectionLost, DeadlineExceeded, UpstreamRateLimited
-from trunkline.layers.breaker import Health
 from trunkline.layers.concurrency import Parallel
 from trunkline.layers.ratelimit import Limiter
+from trunkline.layers.route import Hedges
 from trunkline.observability.log import EventLog
+from trunkline.routing.health import Health
 from trunkline.routing.plan import Planner
+from trunkline.routing.retries import RetryBudgets
 from trunkline.service import Service, stack
 from trunkline.testing import ManualClock
-from trunkline.types import Begun, Called, Deployment, Ended, Limits, Price, Principal, Prompt, say
+from trunkline.types import (
+    Begun,
+    Called,
+    Deployment,
+    Ended,
+    Limits,
+    Price,
+    Principal,
+    Prompt,
+    RateLimit,
+    say,
+)
 
 PRICE = Price(input_nusd=3_000_000_000, output_nusd=15_000_000_000)
-LIMITS = Limits(max_parallel=1, requests_per_minute=1000, tokens_per_minute=10**6)
+LIMITS = Limits(max_parallel=1)
 """One slot each, so that a second call has to wait."""
+RATES = (RateLimit(scope="test", requests_per_minute=1000, tokens_per_minute=10**6),)
 NO = UpstreamRateLimited("later", retry_after_s=0, upstream_status=429)
 STORY: tuple[Answer, ...] = (NO, ConnectionLost("reset"), NO, STREAM)
 """Retried twice and given up, failed over, retried, answered."""
@@ -37,7 +52,7 @@ CONFIG = Config(
         name: Provider(
             name=name,
             type="openai_compatible",
-            template=Deployment(provider=name, model="", limits=LIMITS, retries=1),
+            template=Deployment(provider=name, model="", limits=LIMITS, rates=RATES, retries=1),
             models=("m",),
             prices={"m": PRICE},
         )
@@ -63,7 +78,7 @@ class Quick(ManualClock):
 class House:
     """All layers in their order around a provider that takes its turns over everything."""
 
-    def __init__(self, *story: Answer, nusd: int = 10**12) -> None:
+    def __init__(self, *story: Answer, nusd: int = 10**12, config: Config = CONFIG) -> None:
         self.clock, self.book = Quick(), Pages()
         self.answered = 0
         """How many calls saw their last frame; what comes after is the goodbye to the wire."""
@@ -73,7 +88,7 @@ class House:
             BudgetRule(scope="deployment:b/m", amount_nusd=10**12, period="month", mode="soft"),
         ]
         self.ledger = Ledger(rules, self.clock)
-        self.health = Health(self.clock)
+        self.health = Health()
         estimates = Estimates(proving=True)
         state = State(
             clock=self.clock,
@@ -82,11 +97,14 @@ class House:
             ledger=self.ledger,
             estimates=estimates,
             health=self.health,
-            limiter=Limiter(estimates, self.clock),
-            parallel=Parallel(self.clock),
+            limiter=Limiter(InProcessBuckets(self.clock.now_ns), estimates),
+            parallel=Parallel(self.clock, self.health),
+            retries=RetryBudgets(),
+            hedges=Hedges(self.clock, self.health),
         )
-        self.inner = Inner(*story, turns=2)
-        self.service: Service = stack(layers(Planner(CONFIG, self.clock), state), self.inner)
+        self.inner, self.config, self.state = Inner(*story, turns=2), config, state
+        planner = Planner(config, self.clock, self.health)
+        self.service: Service = stack(layers(planner, state), self.inner)
 
     async def call(self, *, timeout_s: float | None = 60, **fields: Any) -> None:
         """Make a call and read it to its end."""
@@ -104,14 +122,14 @@ class House:
         assert [account.held_nusd for account in accounts] == [0, 0, 0]
         ended = self.book.of(Ended)
         begun = dict.fromkeys((row.call_id, row.n) for row in self.book.of(Begun))
-        assert list(begun) == [(row.call_id, row.n) for row in ended]
+        assert sorted(begun) == sorted((row.call_id, row.n) for row in ended)
         assert len(begun) == len(self.inner.calls)
         called = self.book.of(Called)
         assert len(called) == calls
         spent_nusd = sum(row.cost_nusd or 0 for row in ended)
         assert spent_nusd == sum(row.cost_nusd or 0 for row in called)
         assert accounts[0].settled_nusd == accounts[1].settled_nusd == spent_nusd
-        assert not any(circuit.probing for circuit in self.health._circuits.values())
+        assert not any(vital.busy for vital in self.health.vitals.values())
 
 
 async def assert_usable(houses: list[House]) -> None:

@@ -67,6 +67,30 @@ async def test_what_cannot_be_recorded_is_not_charged(
     assert line.ledger.accounts()[0].settled_nusd == line.store.settled("user:u", 0) == 7
 
 
+@pytest.mark.parametrize("cost_nusd", [-1, True, 0.5, "7", None, 2**43 + 1])
+async def test_a_cost_that_is_none(line: Trunkline, cost_nusd: Any) -> None:
+    """Negative, no whole number, or more than a record can hold: refused, and nothing is noted."""
+    with pytest.raises(errors.InputError, match=r"cost_nusd: found .*; write") as caught:
+        line.charge(Principal(user_id="u"), cost_nusd)
+    assert caught.value.param == "cost_nusd"
+    line.flush()
+    assert [account.settled_nusd for account in line.ledger.accounts()] == [0, 0]
+    assert line.store.calls() == []
+    line.charge(Principal(user_id="u"), 2**43)
+    line.flush()
+    assert line.store.settled("user:u", 0) == 2**43
+
+
+@pytest.mark.parametrize("name", ["u" * 257, 7])
+async def test_who_cannot_be_recorded(line: Trunkline, name: Any) -> None:
+    """As of a call: nobody pays under a name that no index takes."""
+    with pytest.raises(errors.InputError) as caught:
+        line.charge(Principal(user_id=name), 5)
+    assert caught.value.param == "user_id"
+    line.flush()
+    assert line.store.calls() == []
+
+
 def test_a_death_right_after_it_loses_nothing(tmp_path: Path) -> None:
     """`kill -9` as soon as it returns: the next process has the charge, once."""
     program = """

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.config import Config, from_mapping
@@ -48,7 +48,6 @@ SHAPES = st.fixed_dictionaries(
 
 
 @given(TREES | SHAPES)
-@settings(max_examples=500, deadline=None)
 def test_any_data_gives_a_config_or_a_config_error(data: Any) -> None:
     """No other exception, and never an error without the name of the source."""
     try:

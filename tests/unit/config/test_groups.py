@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from trunkline.config import Config, from_mapping
+from trunkline.config.model import Hedge
 from trunkline.errors import ConfigError
 
 PROVIDERS = {
@@ -106,10 +107,13 @@ def test_strategies_of_this_version(word: str) -> None:
             "g.fallbacks: no group is called 'gg'",
         ),
         ({"deployments": ["ollama/m"], "fallbacks": ["g"]}, "in a circle (g -> g)"),
-        ({"deployments": ["ollama/m"], "strategy": "weighted"}, "it is not available in this vers"),
+        ({"deployments": [{"model": "ollama/m", "weight": -1}]}, "found -1; write a number, 0 or"),
+        ({"deployments": ["ollama/m"], "promises": ["wings"]}, "promises[0]: found 'wings'; write"),
+        (
+            {"deployments": [{"model": "ollama/m", "lacks": ["tools"]}], "promises": ["tools"]},
+            "g.promises: group 'g' promises tools, which every deployment of it lacks",
+        ),
         ({"deployments": ["ollama/m"], "strategy": "latncy"}, "did you mean 'latency'"),
-        ({"deployments": ["ollama/m"], "hedge": {"after": "p95"}}, "'hedge' is not available"),
-        ({"deployments": ["ollama/m"], "midstream": "continue"}, "'midstream' is not available"),
         ({"deployments": ["ollama/m"], "retries": -1}, "retries: found -1; write a whole number"),
     ],
 )
@@ -126,6 +130,70 @@ def test_fallbacks_in_a_circle_are_shown() -> None:
     }
     assert "t.yaml: llm_service.groups.b.fallbacks: " in refusal(groups=groups)
     assert "(b -> c -> b)" in refusal(groups=groups)
+
+
+@pytest.mark.parametrize(
+    "kind", ["context_window_fallbacks", "rate_limit_fallbacks", "content_policy_fallbacks"]
+)
+def test_fallbacks_by_cause_lead_somewhere(kind: str) -> None:
+    """To a group or an alias of one; neither to nothing nor, for the same cause, back."""
+    groups: dict[str, Any] = {
+        "a": {"deployments": ["ollama/m"], kind: ["other"]},
+        "b": {"deployments": ["ollama/n"], "fallbacks": ["a"]},
+    }
+    assert getattr(read(groups=groups, aliases={"other": "b"}).groups["a"], kind) == ("b",)
+    assert f"groups.a.{kind}: no group is called 'other'" in refusal(groups=groups)
+    message = refusal(groups=groups, aliases={"other": "next", "next": "a"})
+    assert f"groups.a.{kind}: the fallbacks go round in a circle (a -> a)" in message
+
+
+def test_a_fallback_must_do_what_the_group_promises() -> None:
+    """As far as it is certain: what nobody said to be missing counts as there."""
+    can, cannot = {"model": "ollama/m"}, {"model": "ollama/n", "lacks": ["images", "audio"]}
+    groups: dict[str, Any] = {
+        "a": {"deployments": [can], "promises": ["images"], "fallbacks": ["b"]},
+        "b": {"deployments": [cannot]},
+    }
+    assert (
+        "groups.a.fallbacks: group 'a' promises images, which every deployment of 'b' lacks; "
+        "name a group that can do it"
+    ) in refusal(groups=groups)
+    groups["b"]["deployments"].append(can)
+    assert read(groups=groups).groups["a"].promises == {"images"}
+
+
+def test_a_context_window_fallback_must_be_longer() -> None:
+    """One that can take no more than any of the group helps nobody."""
+
+    def groups(window: int | None) -> dict[str, Any]:
+        here = {"model": "ollama/m", "context_window": 8000}
+        there = {"model": "ollama/n", "context_window": window}
+        return {
+            "a": {"deployments": [here], "context_window_fallbacks": ["b"]},
+            "b": {"deployments": [there]},
+        }
+
+    assert (
+        "groups.a.context_window_fallbacks: 'b' takes 8000 tokens at most, 'a' never less than "
+        "8000; name a group with a longer context"
+    ) in refusal(groups=groups(8000))
+    for window in (8001, None):
+        assert read(groups=groups(window)).groups["a"].context_window_fallbacks == ("b",)
+
+
+def test_what_a_model_can_do() -> None:
+    """By the price data, by the provider's list, and by the group, the last one counts."""
+    models = [{"name": "gpt-4o", "max_output": 4096, "lacks": ["audio"]}, "gpt-4"]
+    deployments = [{"model": "openai/gpt-4o", "context_window": 1000}, "openai/gpt-4"]
+    config = read(
+        providers={"openai": {"api_key": "k", "models": models}, "ollama": {}},
+        groups={"g": {"deployments": [*deployments, "ollama/m"]}},
+    )
+    own, listed, local = config.groups["g"].deployments
+    assert (own.context_window, own.max_output, set(own.lacks)) == (1000, 4096, {"audio"})
+    assert (listed.context_window, listed.max_output, listed.lacks) == (8192, None, frozenset())
+    assert config.providers["openai"].deployment("gpt-4o").context_window == 128_000
+    assert local.context_window is None
 
 
 def test_two_ways_to_the_same_fallback_are_no_circle() -> None:
@@ -244,3 +312,33 @@ def test_without_zone_data_only_utc_is_known(monkeypatch: pytest.MonkeyPatch) ->
     assert read(budgets=[{**budget, "timezone": "UTC"}]).budgets[0].timezone == "UTC"
     message = refusal(budgets=[{**budget, "timezone": "Asia/Nowhere"}])
     assert "timezone: found 'Asia/Nowhere'; there is no time zone data here" in message
+
+
+def test_what_follows_when_an_answer_breaks_off_or_is_late() -> None:
+    """Off unless somebody says so; `p95` is what the group itself has seen."""
+    rows = ["openai/gpt-4o", "ollama/b"]
+
+    def group(**fields: Any) -> Any:
+        return read(groups={"g": {"deployments": rows, **fields}}).groups["g"]
+
+    assert (group().midstream, group().hedge) == ("error", None)
+    assert group(midstream="continue").midstream == "continue"
+    assert group(hedge={"after": "p95"}).hedge == Hedge(after=None, max_share=0.05)
+    assert group(hedge={"after": 2.5, "max_share": 1}).hedge == Hedge(after=2.5, max_share=1.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"midstream": "retry"}, "midstream: found 'retry'; write one of error, continue"),
+        ({"hedge": {"max_share": 0.1}}, "write when, as in {after: p95}"),
+        ({"hedge": {"after": "p99"}}, "write p95, or a number of seconds above 0"),
+        ({"hedge": {"after": 0}}, "write p95, or a number of seconds above 0"),
+        ({"hedge": {"after": 1, "max_share": 0}}, "write a share above 0 and at most 1"),
+        ({"hedge": {"after": 1, "max_share": 5}}, "write a share above 0 and at most 1"),
+        ({"hedge": {"after": 1, "most": 5}}, "unknown key; write one of after, max_share"),
+    ],
+)
+def test_bad_rules_for_late_answers_are_refused(fields: dict[str, Any], message: str) -> None:
+    """With the path of the key and what to write instead."""
+    assert message in refusal(groups={"g": {"deployments": ["ollama/b"], **fields}})

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.config.seeds import ADR, KEYS
 from trunkline.config import Config, from_mapping, load
 from trunkline.errors import ConfigError
+from trunkline.types import RateLimit
 
 
 @pytest.fixture
@@ -49,8 +50,8 @@ def test_promised_yaml_reaches_the_deployments(folder: Path) -> None:
     assert openai.api_key is not None
     assert openai.api_key.reveal() == KEYS["OPENAI_API_KEY"]
     assert openai.base_url == "https://api.openai.com/v1"
-    assert openai.limits.requests_per_minute == 60
-    assert openai.limits.tokens_per_minute == 40000
+    limit = RateLimit(scope="provider:openai", requests_per_minute=60, tokens_per_minute=40000)
+    assert openai.rates == (limit,)
     assert openai.limits.timeout_s == 600
     assert anthropic.base_url == "https://api.anthropic.com/v1"
     assert ollama.base_url == "http://localhost:11434/v1"

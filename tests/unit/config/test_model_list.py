@@ -14,6 +14,7 @@ from tests.unit.config.seeds import (
 )
 from trunkline.config import Config, from_mapping, from_model_list, load
 from trunkline.errors import ConfigError
+from trunkline.types import RateLimit
 
 
 def names(config: Config, group: str) -> list[str]:
@@ -71,6 +72,75 @@ def test_strategy_decides_whether_the_order_counts() -> None:
         [entry("g", "ollama/a", order=2), entry("g", "ollama/b", order=1)], environ={}
     )
     assert names(ordered, "g") == ["ollama/b", "ollama/a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "strategy"),
+    [
+        ("simple-shuffle", "weighted"),
+        ("least-busy", "least_busy"),
+        ("usage-based-routing", "least_busy"),
+        ("usage-based-routing-v2", "least_busy"),
+        ("cost-based-routing", "cost"),
+    ],
+)
+def test_strategies_by_their_other_names(name: str, strategy: str) -> None:
+    """Each stands for the nearest of ours."""
+    config = from_model_list([entry("g", "ollama/m")], routing_strategy=name, environ={})
+    assert config.groups["g"].strategy == strategy
+
+
+def test_what_an_entry_says_of_its_share() -> None:
+    """Weight, limits per minute and at once hold for that deployment in that group alone."""
+    config = from_model_list(
+        [
+            entry("g", "ollama/m", weight=2.5, rpm=60, tpm=1000, max_parallel_requests=3),
+            entry("h", "ollama/m"),
+        ],
+        environ={},
+    )
+    (row,), (other,) = config.groups["g"].deployments, config.groups["h"].deployments
+    assert (row.weight, row.limits.max_parallel) == (2.5, 3)
+    limit = RateLimit(scope="deployment:ollama/m@g", requests_per_minute=60, tokens_per_minute=1000)
+    assert row.rates == (limit,)
+    assert (other.weight, other.limits.max_parallel, other.rates) == (1, None, ())
+
+
+def test_fallbacks_by_cause_and_by_default() -> None:
+    """Groups that have no fallbacks get the default ones, which have none; aliases are resolved."""
+    config = from_mapping(
+        {
+            "model_list": [entry(name, f"ollama/{name}") for name in ("a", "b", "long", "last")],
+            "router_settings": {
+                "fallbacks": [{"a": ["b"]}],
+                "default_fallbacks": ["finally"],
+                "context_window_fallbacks": [{"a": ["longer"]}],
+                "content_policy_fallbacks": [{"a": ["b"]}],
+                "model_group_alias": {"longer": "long", "finally": "last"},
+            },
+        },
+        {},
+    )
+    assert {name: group.fallbacks for name, group in config.groups.items()} == {
+        "a": ("b",),
+        "b": ("last",),
+        "long": ("last",),
+        "last": (),
+    }
+    group = config.groups["a"]
+    assert group.context_window_fallbacks == ("long",)
+    assert group.content_policy_fallbacks == ("b",)
+    assert config.aliases == {"longer": "long", "finally": "last"}
+
+
+def test_aliases_of_both_forms_make_no_circle() -> None:
+    """Each alone would be fine."""
+    message = refusal(
+        entry("g", "ollama/m"),
+        model_group_alias={"a": "b"},
+        llm_service={"aliases": {"b": "a"}},
+    )
+    assert "aliases.b: found 'a'; the aliases go round in a circle (b -> a -> b)" in message
 
 
 def test_num_retries_counts_for_every_deployment() -> None:
@@ -163,7 +233,7 @@ def test_wildcards_open_a_provider() -> None:
         (entry("g", "gpt-4o"), "litellm_params.model: found 'gpt-4o'; write the provider first"),
         (entry("g", "opnai/gpt-4o"), "no provider type has that name; did you mean 'openai'"),
         (entry("g", "bedrock/m"), "litellm_params: nothing says which region answers; write"),
-        (entry("g", "ollama/m", rpm=5), "litellm_params.rpm: 'rpm' is not available in this vers"),
+        (entry("g", "ollama/m", rpm=0), "litellm_params.rpm: found 0; write a whole number, 1 or"),
         (entry("g", "ollama/m", api_baze="x"), "api_baze: unknown key; did you mean 'api_base'"),
         (entry("g", "ollama/m", api_base="x"), "litellm_params.api_base: found 'x'; write an addr"),
         ({**entry("g", "ollama/m"), "model_info": {}}, "'model_info' is not available"),
@@ -186,7 +256,7 @@ def test_bad_entries_are_refused(given: Any, message: str) -> None:
         ({"fallbacks": [{"g": ["h"]}]}, "fallbacks: no group is called 'h'"),
         ({"fallbacks": [{"g": ["g"]}]}, "in a circle (g -> g)"),
         ({"fallbacks": {"g": ["g"]}}, "fallbacks: found a mapping; write a list"),
-        ({"routing_strategy": "simple-shuffle"}, "routing_strategy: found 'simple-shuffle'; it is"),
+        ({"routing_strategy": "simple-shufle"}, "did you mean 'simple-shuffle'? write one of"),
         ({"num_retries": "two"}, "num_retries: found 'two'; write a whole number"),
         (
             {"litellm_settings": {"set_verbose": True}},

@@ -1,6 +1,4 @@
-"""Empty databases."""
-
-from __future__ import annotations
+"""An empty database; tests/integration/gateway has it on PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,22 +10,14 @@ from trunkline.storage.database import Database
 from trunkline.storage.sqlite import SqliteDatabase
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """An empty database of each engine."""
-    made: Database
-    if request.param == "sqlite":
-        made = SqliteDatabase(tmp_path / "trunkline.db")
-    else:
-        from trunkline.storage.postgres import PostgresDatabase
-
-        made = PostgresDatabase(request.getfixturevalue("database_url"))
-    with closing(made):
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """An empty database."""
+    with closing(SqliteDatabase(tmp_path / "trunkline.db")) as made:
         yield made
 
 
 @pytest.fixture
-def sqlite(tmp_path: Path) -> Iterator[Database]:
-    """An empty database of the engine that is quick to make."""
-    with closing(SqliteDatabase(tmp_path / "trunkline.db")) as made:
-        yield made
+def sqlite(database: Database) -> Database:
+    """The same, where the engine makes no difference: such tests are not run on another."""
+    return database

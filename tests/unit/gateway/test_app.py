@@ -243,6 +243,16 @@ async def test_not_ready(line: Trunkline) -> None:
     assert (await ask(gateway, "/health", method="GET")).status == 200
 
 
+async def test_degraded(line: Trunkline, gateway: Gateway) -> None:
+    """What processes cannot share now is no reason to take no calls, but one to look."""
+    answer = await ask(gateway, "/ready", method="GET")
+    assert (answer.status, answer.body) == (200, b'{"status":"ready"}')
+    line.exchange.trouble = "circuits are not shared: the store is away"
+    answer = await ask(gateway, "/ready", method="GET")
+    assert answer.status == 200
+    assert b'"degraded","why":"circuits are not shared' in answer.body
+
+
 @pytest.mark.parametrize("path", [CHAT, MESSAGES])
 async def test_an_error_in_mid_stream(gateway: Gateway, path: str) -> None:
     """The last event is the error, and nothing looks complete."""

@@ -4,15 +4,19 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.gateway.talk import ADMIN_KEY, ask, said
 from trunkline import Trunkline
+from trunkline.config import Key
 from trunkline.errors import RecordError
+from trunkline.gateway import follower as module
 from trunkline.gateway.app import Gateway
 from trunkline.gateway.follower import Follower
 from trunkline.gateway.keys import KeyRing
 from trunkline.storage import principals
-from trunkline.storage.principals import ApiKey, Budget
+from trunkline.storage.principals import ApiKey, Budget, Person
+from trunkline.types import Secret
 
 CALL = b'{"model": "demo", "messages": [{"role": "user", "content": "Hello!"}]}'
 MADE = "tl-made-at-run-time"
@@ -93,8 +97,73 @@ async def test_nothing_is_read_where_nothing_has_changed(
     """The count of changes is all that is asked for each second."""
     follower = Follower(line, Gateway(line, ring))
     await follower.look()
-    monkeypatch.setattr(principals, "snapshot", lambda database: pytest.fail("it was read"))
+    monkeypatch.setattr(module, "snapshot", lambda *args: pytest.fail("it was read"))
     await follower.look()
+
+
+async def test_users_of_declared_keys(line: Trunkline, ring: KeyRing) -> None:
+    """Their allowance counts, though they have no other key; also of a key that comes later."""
+    with line.store.database.session(write=True) as db:
+        user = Person(id="ada", allowance_nusd=0, period="day", created_ns=1)
+        principals.PERSONS.put(db, user)
+    gateway = Gateway(line, ring)
+    follower = Follower(line, gateway)
+    await follower.look()
+    assert line.ledger.accounts() == ()
+    declared = Key(name="ci", secret=Secret(MADE), user_id="ada")
+    gateway.reload(replace(line.config, keys=(declared,)))
+    await follower.look()
+    status, told = await call(gateway)
+    assert (status, told["error"]["code"]) == (402, "budget_exhausted")
+
+
+async def test_a_worker_that_starts_while_the_database_is_away(
+    line: Trunkline,
+    ring: KeyRing,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It goes by what the one before it knew, which is said once, until the database is back."""
+    write(line, ring, KEY, replace(NOTHING_LEFT, scope="team:none"))
+    await Follower(line, Gateway(line, ring)).look()
+    line.follow(())
+
+    def away(db: object) -> int:
+        raise RecordError("the disk is gone")
+
+    fresh = KeyRing(b"p" * 32, ADMIN_KEY, ())
+    gateway = Gateway(line, fresh)
+    follower = Follower(line, gateway)
+    with monkeypatch.context() as patched:
+        patched.setattr(principals, "version", away)
+        for _ in range(3):
+            await follower.look()
+        assert (await call(gateway))[0] == 200
+        assert (await ask(gateway, "/ready", method="GET")).status == 200
+    assert caplog.text.count("known before this process started") == 1
+    assert [account.rule.scope for account in line.ledger.accounts()] == ["team:none"]
+    write(line, ring, NOTHING_LEFT)
+    await follower.look()
+    assert (await call(gateway))[0] == 402
+
+
+async def test_a_data_folder_that_is_full(
+    line: Trunkline,
+    ring: KeyRing,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Keys and budgets are taken all the same, and it is said."""
+
+    def full(*args: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(module, "keep", full)
+    write(line, ring, KEY)
+    gateway = Gateway(line, ring)
+    await Follower(line, gateway).look()
+    assert (await call(gateway))[0] == 200
+    assert "cannot be kept for workers to come: no space left" in caplog.text
 
 
 async def test_a_database_that_goes_away(

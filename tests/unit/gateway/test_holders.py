@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from trunkline.config import Key
 from trunkline.errors import Forbidden, InputError
 from trunkline.gateway.holders import ADMINISTRATOR, Holder, declared, made
-from trunkline.storage.principals import Digest, StoredKey
+from trunkline.storage.snapshot import Digest, StoredKey
 from trunkline.types import Principal, Secret
 
 
@@ -34,6 +35,17 @@ def test_models_a_key_may_ask_for() -> None:
     with pytest.raises(Forbidden, match="may not ask for 'n'; it may ask for m"):
         ci.check("n")
     ADMINISTRATOR.check("n")
+
+
+def test_a_declared_key_has_all_that_a_made_one_has() -> None:
+    """By its name instead of an id."""
+    about: dict[str, Any] = {
+        "user_id": "u", "team_id": "t", "tenant_id": "acme", "tier": "gold", "role": "viewer",
+        "models": ("m",), "expires_ns": 40, "may_act_for": ("other",), "required_tags": ("a",),
+    }  # fmt: skip
+    found = declared(Key(name="ci", secret=Secret("k" * 16), **about))
+    same = made([stored(**about)])[b"now"]
+    assert found == replace(same, name="ci", principal=replace(same.principal, key_id="ci"))
 
 
 def test_a_viewer_makes_no_calls() -> None:

@@ -51,6 +51,8 @@ def test_tenants_teams_and_users(database: Database) -> None:
         "allowance_usd": None,
         "allowance_nusd": None,
         "allowance_period": None,
+        "allowance_timezone": "UTC",
+        "allowance_rolling": False,
         "created_at": START,
     }
     assert made.find("users", user["id"]) == user
@@ -67,6 +69,7 @@ def test_a_key_is_shown_once(database: Database) -> None:
         "expires_at": "2026-11-21T12:00:00+01:00",
         "may_act_for": ["other"],
         "required_tags": ["team"],
+        "rate_limits": {"requests_per_minute": 5, "tokens_per_minute": None},
     }
     shown = key(made, **fields)
     secret = shown.pop("key")

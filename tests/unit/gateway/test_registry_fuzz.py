@@ -1,16 +1,15 @@
-"""The registry under any bodies in any order, and under two processes at once."""
+"""The registry under any bodies in any order."""
 
-import subprocess
-import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.gateway.registries import peopled, registry
+from tests.unit.gateway.registries import peopled
+from trunkline.config.model import ROLES
 from trunkline.errors import InputError
 from trunkline.gateway.admin.registry import KINDS, Registry
 from trunkline.storage.database import Database
@@ -18,7 +17,6 @@ from trunkline.storage.principals import (
     EVERY,
     KEYS,
     PERSONS,
-    ROLES,
     TEAMS,
     ApiKey,
     Person,
@@ -103,7 +101,6 @@ def check(database: Database) -> None:
         assert (user.allowance_nusd is None) == (user.period is None)
 
 
-@settings(max_examples=100)
 @given(steps=STEPS)
 def test_any_body_is_taken_or_refused(steps: list[tuple[str, str, str, Any]]) -> None:
     """With an error for the caller alone, and then nothing has been written."""
@@ -123,57 +120,3 @@ def test_any_body_is_taken_or_refused(steps: list[tuple[str, str, str, Any]]) ->
         made.snapshot()
         for kind in KINDS:
             made.page(kind)
-
-
-PROCESS = """
-import sys
-from pathlib import Path
-from tests.unit.gateway.registries import registry
-from trunkline.errors import Conflict
-from trunkline.storage.sqlite import SqliteDatabase
-
-database = SqliteDatabase(Path(sys.argv[1]))
-made, won = registry(database), 0
-print("ready", flush=True)
-sys.stdin.readline()
-for n in range(40):
-    try:
-        made.create("users", {"id": f"u{n}"})
-        won += 1
-    except Conflict:
-        pass
-    made.create("keys", {"name": "k", "user_id": f"u{n}"})
-database.close()
-print(won)
-"""
-
-
-def test_two_processes_make_each_user_once(tmp_path: Path) -> None:
-    """One of them does, the other hears that it is there; no change is lost."""
-    path = tmp_path / "trunkline.db"
-    root = Path(__file__).parents[3]
-    each = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=root,
-        )
-        for _ in range(2)
-    ]
-    for process in each:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in each:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    outs = [process.communicate(timeout=60)[0] for process in each]
-    assert [process.returncode for process in each] == [0, 0]
-    assert sum(map(int, outs)) == 40
-    with closing(SqliteDatabase(path)) as database:
-        made = registry(database)
-        assert len(made.snapshot().keys) == 80
-        assert made.version() == 120
-        assert len(made.page("users")["data"]) == 40

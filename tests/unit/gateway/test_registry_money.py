@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.gateway.registries import START, budget, key, peopled, refused, registry
 from trunkline.accounting.leases import Seen
+from trunkline.config.model import Allowance
 from trunkline.errors import Conflict, InputError
 from trunkline.storage.database import Database
 
@@ -128,14 +129,40 @@ def test_an_allowance_holds_for_the_keys_of_its_user(database: Database) -> None
     made = peopled(database)
     answer = made.change("users", "ada", {"allowance_usd": "2.5"})
     assert (answer["allowance_nusd"], answer["allowance_period"]) == (2_500_000_000, "month")
-    assert made.snapshot().budgets == ()
+    assert made.snapshot().rules == ()
     key(made, user_id="ada")
-    (rule,) = made.snapshot().budgets
-    assert (rule.scope, rule.amount_nusd, rule.period) == ("user:ada", 2_500_000_000, "month")
+    assert made.snapshot().rules == (
+        Allowance(scope="user:ada", amount_nusd=2_500_000_000, period="month"),
+    )
     assert refused(made.change, "users", "ada", {"allowance_usd": -1}) == (
         InputError,
         "allowance_usd",
     )
     assert made.find("users", "ada") == answer
     made.change("users", "ada", {"allowance_usd": None})
-    assert made.snapshot().budgets == ()
+    assert made.snapshot().rules == ()
+
+
+def test_when_an_allowance_starts_again(database: Database) -> None:
+    """As a budget's period; what would say nothing is refused, or forgotten with the allowance."""
+    made = peopled(database)
+    key(made, user_id="ada")
+
+    def change(**said: Any) -> tuple[str, bool]:
+        made.change("users", "ada", {f"allowance_{name}": value for name, value in said.items()})
+        (rule,) = made.snapshot().allowances
+        return rule.timezone, rule.rolling
+
+    for name in ("timezone", "rolling"):
+        field = f"allowance_{name}"
+        said = {field: "Europe/Berlin" if name == "timezone" else True}
+        assert refused(made.change, "users", "ada", said) == (InputError, field)
+    assert change(usd=1, timezone="Europe/Berlin") == ("Europe/Berlin", False)
+    assert change(usd=2) == ("Europe/Berlin", False)
+    assert change(rolling=True) == ("UTC", True)
+    total = {"allowance_period": "total"}
+    assert refused(made.change, "users", "ada", total) == (InputError, "allowance_rolling")
+    nowhere = {"allowance_timezone": "Europe/Nowhere"}
+    assert refused(made.change, "users", "ada", nowhere) == (InputError, "allowance_timezone")
+    made.change("users", "ada", {"allowance_usd": None})
+    assert change(usd=1) == ("UTC", False)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from trunkline.config import Config, load
+from trunkline.config.model import Storage
 from trunkline.gateway.reread import reread
 from trunkline.gateway.serve import Said
 
@@ -50,6 +51,18 @@ def test_what_needs_a_restart(present: Config, monkeypatch: pytest.MonkeyPatch) 
         + ", ".join(("server.host", "server.port", "server.workers", "TRUNKLINE_DATA"))
         + " to take effect"
     ]
+
+
+def test_another_database_needs_a_restart(present: Config) -> None:
+    """The other settings of the storage take effect."""
+    urls = "database_url: 'postgresql://u:p@h/d', redis_url: 'redis://:p@h'"
+    written(more=f", storage: {{{urls}, keep_days: 3}}")
+    served, lines = reread(Said(), present)
+    assert served.storage == Storage(keep_days=3)
+    assert lines[1:] == [
+        "restart the gateway for storage.database_url, storage.redis_url to take effect"
+    ]
+    assert "p@h" not in str(lines)
 
 
 def test_what_the_command_line_said_still_wins(present: Config) -> None:

@@ -19,6 +19,7 @@ from trunkline.types import (
     Outcome,
     Price,
     Prompt,
+    RateLimit,
     Record,
     say,
 )
@@ -95,8 +96,15 @@ def ask(**fields: Any) -> Chat:
 
 
 def limited(**limits: Any) -> Deployment:
-    """Make a target with limits."""
-    return Deployment(provider="p", model="m", price=PRICE, limits=Limits(**limits))
+    """Make a target with limits; those per minute are its provider's."""
+    rates = {name: limits.pop(name) for name in list(limits) if name.endswith("_per_minute")}
+    return Deployment(
+        provider="p",
+        model="m",
+        price=PRICE,
+        limits=Limits(**limits),
+        rates=(RateLimit(scope="provider:p", **rates),) if rates else (),
+    )
 
 
 ENDS: dict[str, tuple[Answer, Outcome]] = {

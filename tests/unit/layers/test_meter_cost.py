@@ -177,6 +177,37 @@ async def test_a_guess_is_never_longer_than_the_answer_may_be(choices: int) -> N
     assert (guessed, told) == (5 * choices, 70)
 
 
+CENT = 10_000_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("told", "price_nusd", "more", "state"),
+    [
+        (Usage(completion_tokens=2), None, (0, 0), "estimated"),
+        (Usage(completion_tokens=2), CENT, (1, 10_000_000), "estimated"),
+        (Usage(completion_tokens=2), 0, (0, 0), "exact"),
+        (Usage(completion_tokens=2, web_search_requests=3), CENT, (3, 30_000_000), "exact"),
+        (Usage(completion_tokens=2, web_search_requests=3), None, (3, None), "unknown"),
+    ],
+    ids=["no price", "priced", "free", "told", "told, no price"],
+)
+async def test_searches_that_were_asked_for(
+    told: Usage, price_nusd: int | None, more: tuple[int, int | None], state: str
+) -> None:
+    """OpenAI tells of none: one was made, and a cost without its fee is no exact one."""
+    price = replace(PRICE, web_search_nusd=price_nusd)
+    bench = Bench((*TWO, finish(), frame("u", Mark.USAGE, UsageReport(usage=told)), end()))
+    body = Prompt(messages=(say("user", "hi"),), extra={"web_search_options": {}})
+    await live(
+        bench.service, bench.call(Deployment(provider="p", model="m", price=price), body=body), ""
+    )
+    ended, (searches, fee_nusd) = bench.one(), more
+    tokens_nusd = cost(replace(told, web_search_requests=0), PRICE).nusd or 0
+    assert ended.usage.web_search_requests == searches
+    assert ended.cost_nusd == (None if fee_nusd is None else tokens_nusd + fee_nusd)
+    assert ended.cost_state == state
+
+
 async def test_searches_that_cannot_be_true_are_not_believed() -> None:
     """A million searches in one answer must not empty a budget."""
     report = frame("usage", Mark.USAGE, UsageReport(usage=Usage(web_search_requests=10**6)))

@@ -9,8 +9,12 @@ from tests.unit.layers.double import WHOLE, Answer, Inner, ask, settle
 from trunkline import errors
 from trunkline.errors import (
     AuthFailed,
+    CircuitOpen,
     ConnectionLost,
+    LocalRefusal,
+    Overloaded,
     ProviderError,
+    RateLimited,
     Refused,
     TrunklineError,
     UpstreamFailed,
@@ -18,8 +22,9 @@ from trunkline.errors import (
 )
 from trunkline.layers.retry import retry
 from trunkline.reply import Reply
+from trunkline.routing.retries import RetryBudgets
 from trunkline.testing import ManualClock
-from trunkline.types import Call, Deployment, Trail
+from trunkline.types import Attempt, Call, Deployment, Trail
 
 
 def request(retries: int = 2, timeout_s: float | None = None) -> Call:
@@ -41,7 +46,7 @@ async def waits(
         await sleep(delay_s)
 
     clock.sleep = note  # type: ignore[method-assign]
-    task = asyncio.ensure_future(retry(clock, chance)(inner)(call))
+    task = asyncio.ensure_future(retry(clock, RetryBudgets(), chance)(inner)(call))
     await clock.elapse(1000)
     (result,) = await asyncio.gather(task, return_exceptions=True)
     assert clock.pending == 0
@@ -106,6 +111,22 @@ async def test_a_success_ends_the_trying() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("asked_s", "others", "waited"),
+    [(2.0, True, [2.0]), (2.1, True, []), (2.1, False, [2.1]), (30.0, False, [30.0])],
+)
+async def test_it_waits_less_where_others_may_answer(
+    asked_s: float, others: bool, waited: list[float]
+) -> None:
+    """Up to 30 s for the only one, up to 2 s where another is left."""
+    call = request()
+    assert call.trail is not None
+    call.trail.others = others
+    error = UpstreamRateLimited("429", upstream_status=429, retry_after_s=asked_s)
+    slept, _ = await waits(Inner(error, Refused("400", upstream_status=400)), call)
+    assert slept == waited
+
+
 @pytest.mark.parametrize("chance", [0.0, 0.5, 0.999])
 async def test_waits_have_full_jitter_under_a_doubling_bound(chance: float) -> None:
     """Uniform from 0 to 0.5 s, 1 s, 2 s, ... and never more than 8 s."""
@@ -148,17 +169,51 @@ async def test_time_already_spent_counts() -> None:
     clock, inner = ManualClock(), Inner(limited(2.0))
     clock.advance(9)
     with pytest.raises(UpstreamRateLimited):
-        await retry(clock)(inner)(request(timeout_s=10))
+        await retry(clock, RetryBudgets())(inner)(request(timeout_s=10))
     assert len(inner.calls) == 1
 
 
 async def test_a_cancellation_during_the_wait_ends_it() -> None:
     """Nothing is tried after it and no timer is left."""
     clock, inner = ManualClock(), Inner(limited(10.0))
-    task = asyncio.ensure_future(retry(clock)(inner)(request()))
+    task = asyncio.ensure_future(retry(clock, RetryBudgets())(inner)(request()))
     await settle()
     assert clock.pending == 1
     task.cancel()
     await asyncio.wait({task})
     assert task.cancelled()
     assert (clock.pending, len(inner.calls)) == (0, 1)
+
+
+async def test_an_outage_is_not_retried_by_all() -> None:
+    """When a provider's budget is used up, the error goes out at once and the trail says so."""
+    budgets, clock, inner = RetryBudgets(), ManualClock(), Inner(ConnectionLost("reset"))
+    service = retry(clock, budgets, lambda: 0.0)(inner)
+    calls = [request() for _ in range(100)]
+    results = await asyncio.gather(*map(service, calls), return_exceptions=True)
+    assert all(isinstance(result, ConnectionLost) for result in results)
+    assert 110 <= len(inner.calls) <= 131
+    assert budgets.refused > 50
+    assert calls[-1].trail is not None
+    assert calls[-1].trail.route[-1] == "p/m: connection_lost, no retry left for p"
+
+
+@pytest.mark.parametrize(
+    "refusal", [CircuitOpen("rests", retry_after_s=5.0), Overloaded("full"), RateLimited("used up")]
+)
+async def test_our_own_refusal_of_a_retry_is_not_the_error(refusal: LocalRefusal) -> None:
+    """The caller hears what the provider said; a refusal of the first try is what there is."""
+    said = UpstreamFailed("500")
+    _, result = await waits(Inner(said, refusal), request())
+    assert result is said
+    _, result = await waits(Inner(refusal), request())
+    assert result is refusal
+
+
+async def test_a_call_has_an_end() -> None:
+    """After sixteen attempts, at whatever deployments, nothing is tried twice any more."""
+    call, inner = request(), Inner(ConnectionLost("reset"))
+    assert call.trail is not None
+    call.trail.attempts += [Attempt(n=n, deployment="p/m", started_ns=0) for n in range(16)]
+    await waits(inner, call)
+    assert len(inner.calls) == 1

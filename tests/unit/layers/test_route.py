@@ -1,36 +1,45 @@
 """The plan is walked until somebody begins to answer; the verdict says what became of it."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from tests.scripted import end, finish, frame, text, usage
 from tests.unit.layers.double import WHOLE, Answer, Inner, ask
 from trunkline import errors
 from trunkline.accounting.account import Account
 from trunkline.config import BudgetRule
+from trunkline.config.model import Group
 from trunkline.errors import (
     AllProvidersUnavailable,
     BudgetExhausted,
     BudgetHeld,
     CircuitOpen,
     ConnectionLost,
+    ContentBlocked,
     ContextTooLong,
     InputError,
     RateLimited,
     TrunklineError,
 )
-from trunkline.layers.route import route
-from trunkline.routing.candidate import Candidate
+from trunkline.layers.route import Hedges, route
+from trunkline.reply import Reply
+from trunkline.routing.health import Health
+from trunkline.routing.plan import Candidate, Plan, Skip
 from trunkline.service import Service
-from trunkline.types import Call, Deployment, Trail
+from trunkline.testing import ManualClock
+from trunkline.types import Call, Deployment, Frame, Mark, Trail
 
 
 def planned(inner: Service, *notes: str | None) -> Service:
     """Route every call to `p0/m`, `p1/m`, ... with these notes."""
-    plan = [
-        Candidate(Deployment(provider=f"p{n}", model="m"), note) for n, note in enumerate(notes)
-    ]
-    return route(lambda call: plan)(inner)
+    plan = Plan(
+        tuple(
+            Candidate(Deployment(provider=f"p{n}", model="m"), note) for n, note in enumerate(notes)
+        )
+    )
+    return route(lambda call: plan, Hedges(ManualClock(), Health()))(inner)
 
 
 async def fail(*answers: Answer) -> tuple[TrunklineError, Inner, Call]:
@@ -151,3 +160,177 @@ async def test_an_empty_plan_is_a_clear_error() -> None:
     """Never an IndexError."""
     with pytest.raises(AllProvidersUnavailable, match="no deployment"):
         await planned(Inner(WHOLE))(ask(trail=Trail()))
+
+
+# --- where the plan says where to go ----------------------------------------------------------
+
+REFUSED = (frame("no", Mark.SHOWN | Mark.FINISH | Mark.TERMINAL, *finish("content_filter").events),)
+REFUSED_STREAM = (finish("content_filter"), usage(1), end())
+CUT_STREAM = (text("We"), finish("content_filter"), end())
+
+
+def turning(inner: Service, kind: type[TrunklineError] | None, **rules: Any) -> Service:
+    """Route to `p0/m` and `p1/m` of a group; after an error of `kind` to `p8/m` and `p1/m`."""
+    rows = [Candidate(Deployment(provider=f"p{n}", model="m")) for n in (0, 1, 8)]
+    group = Group(name="g", deployments=(), **rules)
+
+    def turn(error: TrunklineError) -> tuple[Candidate, ...] | None:
+        return (rows[2], rows[1]) if kind is not None and isinstance(error, kind) else None
+
+    plan = Plan((rows[0], rows[1]), (Skip("p7/m", "takes no tools"),), group, turn)
+    return route(lambda call: plan, Hedges(ManualClock(), Health()))(inner)
+
+
+class Begun(Inner):
+    """Answers as the transport does: with what came up to the first frame that says something."""
+
+    async def __call__(self, call: Call) -> Reply:
+        """Play the next answer."""
+        reply, steps = await super().__call__(call), self.scripts[-1].steps
+        while isinstance(step := steps.popleft(), Frame):
+            reply._head.insert(0, step)
+            if step.mark & (Mark.SHOWN | Mark.FINISH):
+                break
+        return reply
+
+
+def asked(inner: Inner) -> list[str]:
+    """Return who was asked, in order."""
+    return [call.target.provider for call in inner.calls if call.target]
+
+
+async def test_the_plan_may_say_where_to_go_instead() -> None:
+    """After an error that is of its kind, and nobody is asked twice."""
+    inner, call = Inner(RateLimited("no"), ConnectionLost("x"), WHOLE), ask(trail=Trail())
+    await (await turning(inner, RateLimited)(call)).message()
+    assert asked(inner) == ["p0", "p8", "p1"]
+    inner = Inner(ConnectionLost("x"), RateLimited("no"), WHOLE)
+    await (await turning(inner, RateLimited)(ask(trail=Trail()))).message()
+    assert asked(inner) == ["p0", "p1", "p8"]
+
+
+async def test_what_was_skipped_and_why_one_was_chosen_is_on_the_trail() -> None:
+    """Before anybody is asked."""
+    inner, call = Inner(WHOLE), ask(trail=Trail())
+    chosen = Candidate(Deployment(provider="p0", model="m"), reason="latency 0.2 s, best of 2")
+    plan = Plan((chosen,), (Skip("p7/m", "takes no tools"),))
+    await (await route(lambda call: plan, Hedges(ManualClock(), Health()))(inner)(call)).message()
+    assert call.trail is not None
+    assert call.trail.route == [
+        "p7/m: skipped, takes no tools",
+        "p0/m: latency 0.2 s, best of 2",
+        "p0/m: answered",
+    ]
+
+
+class Noting(Inner):
+    """Notes at each attempt whether others were left."""
+
+    def __init__(self, *answers: Answer) -> None:
+        super().__init__(*answers)
+        self.others: list[bool] = []
+
+    async def __call__(self, call: Call) -> Reply:
+        """Play the next answer."""
+        assert call.trail is not None
+        self.others.append(call.trail.others)
+        return await super().__call__(call)
+
+
+async def left(plan: Plan, health: Health) -> list[bool]:
+    """Have all fail; return for each that was asked whether others were left."""
+    inner = Noting(ConnectionLost("reset"))
+    service = route(lambda call: plan, Hedges(ManualClock(), health))(inner)
+    with pytest.raises(TrunklineError):
+        await service(ask(trail=Trail()))
+    return inner.others
+
+
+@pytest.mark.parametrize("group", [None, Group(name="g", deployments=())])
+async def test_an_attempt_knows_whether_others_are_left(group: Group | None) -> None:
+    """Who rests does not count, for he will refuse."""
+    rows = tuple(Candidate(Deployment(provider=f"p{n}", model="m")) for n in range(3))
+    health = Health()
+    assert await left(Plan(rows, group=group), health) == [True, True, False]
+    assert await left(Plan(rows[:1], group=group), health) == [False]
+    health.of("p2/m").circuit.adopt("limited", 60.0, "upstream_rate_limited", 0.0)
+    assert await left(Plan(rows, group=group), health) == [True, False, False]
+
+
+async def test_groups_for_want_of_room_are_others_too() -> None:
+    """Until they have been asked."""
+    rows = [Candidate(Deployment(provider=f"p{n}", model="m")) for n in range(2)]
+    group = Group(name="g", deployments=(), rate_limit_fallbacks=("h",))
+    plan = Plan((rows[0],), (), group, lambda error: (rows[1],))
+    assert await left(plan, Health()) == [True, False]
+
+
+async def test_a_call_is_not_walked_for_ever() -> None:
+    """However many deployments there are."""
+    inner = Inner(ConnectionLost("reset"))
+    with pytest.raises(AllProvidersUnavailable):
+        await planned(inner, *[None] * 50)(ask(trail=Trail()))
+    assert len(inner.calls) == 16
+
+
+BLOCKS: dict[str, Answer] = {
+    "an error": ContentBlocked("no"),
+    "a whole answer": REFUSED,
+    "a stream before its first word": REFUSED_STREAM,
+}
+
+
+@pytest.mark.parametrize("case", list(BLOCKS))
+async def test_a_refusal_is_an_answer_unless_the_group_says_otherwise(case: str) -> None:
+    """Then its other groups are asked, and the refused attempt is settled as it was."""
+    refusal = BLOCKS[case]
+    inner = Begun(refusal, WHOLE)
+    if isinstance(refusal, ContentBlocked):
+        with pytest.raises(ContentBlocked):
+            await turning(inner, None)(ask(trail=Trail()))
+    else:
+        reply = await turning(inner, None)(ask(trail=Trail()))
+        await reply.message()
+        assert reply.finish == "content_filter"
+    assert len(inner.calls) == 1
+    inner, rules = Begun(refusal, WHOLE), {"content_policy_fallbacks": ("other",)}
+    reply = await turning(inner, ContentBlocked, **rules)(ask(trail=Trail(), stream=True))
+    assert (await reply.message()).text == "hi"
+    assert asked(inner) == ["p0", "p8"]
+    assert inner.open_wires == 0
+
+
+@pytest.mark.parametrize("case", list(BLOCKS))
+async def test_the_refusal_is_the_answer_after_all(case: str) -> None:
+    """When those who were asked instead fail: not that all are unavailable."""
+    inner = Begun(BLOCKS[case], ConnectionLost("reset"))
+    service = turning(inner, ContentBlocked, content_policy_fallbacks=("other",))
+    if case == "an error":
+        with pytest.raises(ContentBlocked):
+            await service(ask(trail=Trail()))
+    else:
+        reply = await service(ask(trail=Trail()))
+        await reply.message()
+        assert (reply.finish, reply.outcome) == ("content_filter", "complete")
+        assert reply.deployment.name == "p0/m"
+    assert asked(inner) == ["p0", "p8", "p1"]
+    assert inner.open_wires == 0
+
+
+async def test_no_other_refusal_takes_its_place() -> None:
+    """The first one is about what was asked for."""
+    inner = Begun(REFUSED, errors.Refused("no"))
+    service = turning(inner, ContentBlocked, content_policy_fallbacks=("other",))
+    reply = await service(ask(trail=Trail()))
+    await reply.message()
+    assert reply.deployment.name == "p0/m"
+    assert asked(inner) == ["p0", "p8"]
+
+
+async def test_a_refusal_after_the_first_word_is_shown() -> None:
+    """What was shown cannot be taken back."""
+    inner = Begun(CUT_STREAM, WHOLE)
+    service = turning(inner, ContentBlocked, content_policy_fallbacks=("other",))
+    reply = await service(ask(trail=Trail(), stream=True))
+    assert (await reply.message()).text == "We"
+    assert len(inner.calls) == 1

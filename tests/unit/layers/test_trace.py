@@ -116,6 +116,8 @@ async def test_every_error_says_which_call_it_ended(how: str) -> None:
         ({"tags": ("t" * 240,) * 10}, "tags"),
         ({"tags": ("\xfc" * 120,) * 10}, "tags"),
         ({"tags": ("\ud800" * 250, "\x01" * 250)}, "tags"),
+        ({"model": "\x01" * 250}, "tags"),
+        ({"tags": ["t", 1]}, "tags[1]"),
     ],
 )
 async def test_fields_that_could_not_be_recorded_are_refused(
@@ -127,6 +129,8 @@ async def test_fields_that_could_not_be_recorded_are_refused(
     """
     await live(trace(ManualClock())(Inner(WHOLE)), ask(), "whole")
     await live(trace(ManualClock())(Inner(WHOLE)), ask(principal=Principal(user_id="u")), "whole")
+    for count in (1, 2, 10):
+        await live(trace(ManualClock())(Inner(WHOLE)), ask(tags=("t",) * count), "whole")
     inner = Inner(WHOLE)
     with pytest.raises(InputError, match=f"'{param.partition('[')[0]}") as caught:
         await trace(ManualClock())(inner)(ask(**fields))

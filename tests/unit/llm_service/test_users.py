@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import examples
 from trunkline import Trunkline, Users, UserService, errors, llm_service
 from trunkline.config import Config, from_mapping
 from trunkline.llm_service.ask import Allowance, ask, chat, follow
 from trunkline.testing import (
     FakeUpstream,
     Json,
+    ManualClock,
     Sse,
     Status,
     chat_answer,
@@ -50,6 +52,13 @@ async def line() -> AsyncIterator[Trunkline]:
         yield made
 
 
+@pytest.fixture
+async def manual() -> AsyncIterator[Trunkline]:
+    """The same, by a clock that stands still."""
+    async with Trunkline(config("http://127.0.0.1:9"), clock=ManualClock()) as made:
+        yield made
+
+
 def test_it_is_a_user_service() -> None:
     """As `call_llm` wants one."""
     service: UserService = Users(allowance_usd=5)
@@ -65,6 +74,9 @@ def test_it_is_a_user_service() -> None:
         ({"allowance_usd": 5, "minimum_remaining": -0.5}, "minimum_remaining"),
         ({"allowance_usd": 5, "minimum_remaining": 1e-10}, "minimum_remaining"),
         ({"allowance_usd": 5, "period": "year"}, "period"),
+        ({"allowance_usd": 5, "timezone": "Europe/Nowhere"}, "timezone"),
+        ({"allowance_usd": 5, "timezone": 7}, "timezone"),
+        ({"allowance_usd": 5, "period": "total", "rolling": True}, "rolling"),
     ],
 )
 def test_a_service_that_cannot_work_is_refused(fields: dict[str, Any], param: str) -> None:
@@ -107,10 +119,10 @@ async def test_a_float_is_the_decimal_that_it_is_written_as(line: Trunkline) -> 
 
 
 async def test_a_known_user_needs_no_database(
-    line: Trunkline, monkeypatch: pytest.MonkeyPatch
+    manual: Trunkline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only the first time in a process; not even a thread is asked later."""
-    users = Users(line, allowance_usd=5)
+    """For a second after it was asked; not even a thread is asked then."""
+    users = Users(manual, allowance_usd=5)
     await users.require_allowance("u", {"name": "Ada"})
     with monkeypatch.context() as without:
         without.setattr("trunkline.llm_service.users.UserTable", None)
@@ -237,7 +249,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=15)
+@examples.few()
 @given(steps=STEPS, together=st.booleans())
 def test_what_is_spent_is_what_the_rows_say(
     steps: list[tuple[str, int, int]], together: bool

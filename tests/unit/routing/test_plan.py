@@ -1,4 +1,4 @@
-"""From a caller's words to deployments: every rule of naming, and the way on after a failure."""
+"""Who is asked for one call: who can take it, in which order, and where to go after an error."""
 
 import datetime
 import json
@@ -6,278 +6,25 @@ import timeit
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from tests.unit.config.seeds import FIVE_FALLBACKS, FIVE_GROUPS
+from tests.unit.routing.asking import CHAIN, OPUS, PROVIDERS, ask, config
 from trunkline import dialects
-from trunkline.config import Config, from_mapping, from_model_list, load
-from trunkline.errors import CapabilityMissing, InputError, ModelNotFound, TrunklineError
-from trunkline.routing.plan import Planner
-from trunkline.types import Audio, Chat, Message, Prompt, Wire
-
-PROVIDERS: dict[str, Any] = {
-    "openai": {"api_key": "k", "models": ["gpt-4o", "gpt-4"]},
-    "anthropic": {"api_key": "k", "models": ["claude-haiku", "claude-opus"]},
-    "openrouter": {"api_key": "k"},
-    "ollama": {"models": ["llama2", "gpt-4o"]},
-}
-CHAIN = ["openai", "anthropic", "openrouter", "ollama"]
-OPUS = "anthropic/claude-opus"
-
-
-def config(**sections: Any) -> Config:
-    """Return a configuration of four providers."""
-    data = {"providers": PROVIDERS, "default_provider": "openai", **sections}
-    return from_mapping({"llm_service": data}, {})
-
-
-def ask(model: str, provider: str | None = None) -> Chat:
-    """Return a call."""
-    return Chat(model=model, provider=provider, body=Prompt(messages=()))
-
-
-def names(built: Config, model: str, provider: str | None = None) -> list[str]:
-    """Return whom a plan names."""
-    return [c.deployment.name for c in Planner(built).plan(ask(model, provider))]
-
-
-def refusal(built: Config, model: str, provider: str | None = None) -> TrunklineError:
-    """Return why there is no plan."""
-    with pytest.raises(InputError) as caught:
-        Planner(built).plan(ask(model, provider))
-    return caught.value
-
-
-def test_alias_comes_before_group_and_leads_on() -> None:
-    """An alias may stand for an alias, a group or a model."""
-    built = config(
-        aliases={"best": "top", "top": "quality", "gpt-4": "anthropic/claude-opus"},
-        groups={
-            "quality": {"deployments": ["ollama/llama2"]},
-            "gpt-4": {"deployments": ["ollama/x"]},
-        },
-    )
-    assert names(built, "best") == ["ollama/llama2"]
-    assert names(built, "gpt-4") == ["anthropic/claude-opus"]
-
-
-def test_who_has_text_completions_is_asked_for_them() -> None:
-    """By the model's name, and only for a caller who speaks so; plans for others do not mix."""
-    provider = {"api_key": "k", "base_url": "http://x/v1"}
-    providers = {**PROVIDERS, "vllm": {}, "own": {**provider, "type": "openai_compatible"}}
-    groups = {"all": {"deployments": ["vllm/org/base", "anthropic/claude-opus"]}}
-    planner = Planner(config(providers=providers, groups=groups))
-    text = dialects.load("openai_text").read(b'{"prompt": "Hi"}').body
-    chat = dialects.load("openai_chat").read(b'{"messages": [{"role": "system"}]}').body
-
-    def asked(model: str, body: Wire | Prompt) -> list[str]:
-        return [c.deployment.dialect for c in planner.plan(Chat(model=model, body=body))]
-
-    for model in ("gpt-3.5-turbo-instruct", "davinci-002", "ft:babbage-002:me::1"):
-        assert asked(f"openai/{model}", text) == ["openai_text"]
-    for model in ("openai/gpt-4o", "openai/ft:gpt-4o:me::1", "openrouter/x"):
-        assert asked(model, text) == ["openai_chat"]
-    assert asked("own/anything", text) == ["openai_text"]
-    for _ in range(2):
-        assert asked("all", text) == ["openai_text", "anthropic"]
-        assert (
-            asked("all", chat) == asked("all", Prompt(messages=())) == ["openai_chat", "anthropic"]
-        )
-
-
-def test_group_comes_before_provider_and_model() -> None:
-    """Even when its name looks like one."""
-    built = config(groups={"openai/gpt-4o": {"deployments": ["ollama/llama2"]}})
-    assert names(built, "openai/gpt-4o") == ["ollama/llama2"]
-
-
-def test_prefix_counts_only_for_configured_providers() -> None:
-    """Any model passes then, also one that is not listed; else the whole is a model's name."""
-    assert names(config(), "anthropic/claude-next") == ["anthropic/claude-next"]
-    assert names(config(), "openrouter/meta-llama/llama-4") == ["openrouter/meta-llama/llama-4"]
-    built = config(default_provider="openrouter")
-    assert names(built, "meta-llama/llama-4") == ["openrouter/meta-llama/llama-4"]
-
-
-def test_the_provider_that_lists_a_model_is_asked() -> None:
-    """The only one; of several the first of the chain; without a chain the default one."""
-    assert names(config(), "claude-opus") == ["anthropic/claude-opus"]
-    assert names(config(fallback_chain=["ollama", "openai"]), "gpt-4o")[0] == "ollama/gpt-4o"
-    assert names(config(), "gpt-4o") == ["openai/gpt-4o"]
-    assert names(config(default_provider="ollama"), "gpt-4o") == ["ollama/gpt-4o"]
-
-
-def test_default_provider_that_lists_nothing_takes_any_name() -> None:
-    """With models listed, an unknown name is an error with near names instead."""
-    assert names(config(default_provider="openrouter"), "brand-new") == ["openrouter/brand-new"]
-    error = refusal(config(aliases={"opus": "claude-opus"}), "claude-opsu")
-    assert isinstance(error, ModelNotFound)
-    assert (error.status, error.param) == (404, "model")
-    assert "'claude-opsu'; did you mean 'claude-opus'" in error.message
-
-
-def test_unknown_name_tells_who_is_disabled() -> None:
-    """The model may well belong to a provider whose key is missing."""
-    providers = {**PROVIDERS, "anthropic": {"api_key": "${MISSING}", "models": ["claude-opus"]}}
-    built = config(providers=providers)
-    assert "anthropic is disabled: MISSING is not set" in refusal(built, "claude-opus").message
-    assert "is disabled: MISSING is not set" in refusal(built, "anthropic/claude-opus").message
-    assert "is disabled: MISSING is not set" in refusal(built, "claude-opus", "anthropic").message
-
-
-def test_no_model_means_the_default_one() -> None:
-    """default_model by all the rules, else the first that the default provider lists."""
-    assert names(config(), "") == ["openai/gpt-4o"]
-    assert names(config(default_model="claude-opus"), "") == ["anthropic/claude-opus"]
-    groups = {"fast": {"deployments": ["ollama/llama2"]}}
-    assert names(config(default_model="fast", groups=groups), "") == ["ollama/llama2"]
-    for name in ("vllm", None):
-        built = config(default_provider=name, providers={**PROVIDERS, "vllm": {}})
-        error = refusal(built, "")
-        assert error.param == "model"
-        assert "default_model" in error.message
-
-
-def test_no_model_for_a_named_provider() -> None:
-    """default_model belongs to the default provider only; another gives its own first one."""
-    built = config(default_model="gpt-4", providers={**PROVIDERS, "vllm": {}})
-    assert names(built, "", "openai") == ["openai/gpt-4"]
-    assert names(built, "", "anthropic") == ["anthropic/claude-haiku"]
-    assert "lists none" in refusal(built, "", "vllm").message
-    groups = {"fast": {"deployments": ["ollama/llama2"]}}
-    assert names(config(default_model="fast", groups=groups), "", "openai") == ["openai/gpt-4o"]
-
-
-def test_no_model_for_a_provider_that_lists_none() -> None:
-    """The usual one of the catalog, whatever its name looks like; no call falls back to it."""
-    keys = {name: {"api_key": "k"} for name in ("openai", "anthropic", "groq")}
-    built = config(providers=keys, default_provider="groq", fallback_chain=["groq", "openai"])
-    assert names(built, "") == ["groq/openai/gpt-oss-20b"]
-    assert names(built, "", "anthropic") == ["anthropic/claude-haiku-5-5"]
-    assert names(built, "any") == ["groq/any"]
-    preferred = config(providers=keys, default_model="gpt-4")
-    assert names(preferred, "") == names(preferred, "", "openai") == ["openai/gpt-4"]
-
-
-def test_named_provider_is_asked_for_exactly_that_model() -> None:
-    """No alias, no group, no other provider's list has a say."""
-    built = config(aliases={"gpt-4": "anthropic/claude-opus"})
-    assert names(built, "gpt-4", "openai") == ["openai/gpt-4"]
-    assert names(built, "claude-opus", "openai") == ["openai/claude-opus"]
-
-
-def test_prefix_beside_a_named_provider() -> None:
-    """Its own is taken off, another's is a contradiction, unless its models have such names."""
-    assert names(config(), "openai/gpt-4o", "openai") == ["openai/gpt-4o"]
-    error = refusal(config(), "anthropic/claude-opus", "openai")
-    assert error.status == 400
-    assert "belongs to provider 'anthropic', but 'openai' was named" in error.message
-    assert names(config(), "ft/mine", "openai") == ["openai/ft/mine"]
-    assert names(config(), "openai/gpt-4o", "openrouter") == ["openrouter/openai/gpt-4o"]
-    listed = {"groq": {"api_key": "k", "models": ["groq/compound"]}}
-    assert names(config(providers={**PROVIDERS, **listed}), "groq/compound", "groq") == [
-        "groq/groq/compound"
-    ]
-
-
-def test_unknown_provider_is_told_near_names() -> None:
-    """With the field at fault."""
-    error = refusal(config(), "gpt-4o", "opnai")
-    assert (error.status, error.param) == (400, "provider")
-    assert "did you mean 'openai'" in error.message
-
-
-def test_chain_goes_on_after_the_first_provider() -> None:
-    """By model_map, the same model, or the first one listed; who lists nothing is left out."""
-    built = config(fallback_chain=CHAIN, model_map={"gpt-4o": {"anthropic": "claude-opus"}})
-    plan = Planner(built).plan(ask("gpt-4o"))
-    assert [(c.deployment.name, c.note) for c in plan] == [
-        ("openai/gpt-4o", None),
-        ("anthropic/claude-opus", "model_map: claude-opus of anthropic instead of gpt-4o"),
-        ("ollama/gpt-4o", None),
-    ]
-    plan = Planner(built).plan(ask("gpt-4"))
-    assert [(c.deployment.name, c.note) for c in plan] == [
-        ("openai/gpt-4", None),
-        (
-            "anthropic/claude-haiku",
-            "first listed model claude-haiku of anthropic instead of gpt-4",
-        ),
-        ("ollama/llama2", "first listed model llama2 of ollama instead of gpt-4"),
-    ]
-
-
-def test_chain_is_never_walked_backwards() -> None:
-    """What comes before the first provider is not tried."""
-    assert names(config(fallback_chain=CHAIN), "claude-opus") == [
-        "anthropic/claude-opus",
-        "ollama/llama2",
-    ]
-
-
-def test_model_map_reaches_providers_that_list_nothing() -> None:
-    """A mapping is enough to be asked."""
-    built = config(fallback_chain=CHAIN, model_map={"gpt-4": {"openrouter": "openai/gpt-4"}})
-    assert "openrouter/openai/gpt-4" in names(built, "gpt-4")
-
-
-def test_named_provider_fails_over_only_as_part_of_the_chain() -> None:
-    """Whoever names a provider outside the chain means that one."""
-    chain = ["openai", "ollama"]
-    assert names(config(fallback_chain=chain), "gpt-4", "openai") == [
-        "openai/gpt-4",
-        "ollama/llama2",
-    ]
-    assert names(config(fallback_chain=chain), "claude-opus", "anthropic") == [
-        "anthropic/claude-opus"
-    ]
-
-
-def test_disabled_providers_are_passed_over() -> None:
-    """A step of the chain whose key is missing is no candidate."""
-    providers = {**PROVIDERS, "anthropic": {"api_key": "${MISSING}", "models": ["claude-opus"]}}
-    built = config(providers=providers, fallback_chain=CHAIN)
-    assert names(built, "gpt-4") == ["openai/gpt-4", "ollama/llama2"]
-
-
-def test_group_goes_on_to_its_fallbacks() -> None:
-    """Depth first, each group and each deployment once, and no chain after it."""
-    built = config(
-        fallback_chain=CHAIN,
-        groups={
-            "a": {"deployments": ["openai/gpt-4o"], "fallbacks": ["b", "c"]},
-            "b": {"deployments": ["anthropic/x", "openai/gpt-4o"], "fallbacks": ["d"]},
-            "c": {"deployments": ["ollama/c"], "fallbacks": ["d"]},
-            "d": {"deployments": ["ollama/d"]},
-        },
-    )
-    plan = Planner(built).plan(ask("a"))
-    assert [(c.deployment.name, c.note) for c in plan] == [
-        ("openai/gpt-4o", None),
-        ("anthropic/x", "group b instead of a"),
-        ("ollama/d", "group d instead of a"),
-        ("ollama/c", "group c instead of a"),
-    ]
-
-
-def test_promised_groups_lead_where_they_should() -> None:
-    """quality: Anthropic, OpenAI, then the local model; balanced: local, then Anthropic."""
-    built = from_model_list(FIVE_GROUPS, fallbacks=FIVE_FALLBACKS, environ={})
-    claude, gpt, local = "anthropic/claude-sonnet-4-20250514", "openai/gpt-4o", "ollama/qwen3:32b"
-    assert names(built, "quality") == [claude, gpt, local]
-    assert names(built, "balanced") == [local, claude]
-    assert [names(built, name) for name in ("local", "fast", "economy")] == [[local]] * 3
-    assert names(built, "gpt-4o") == [gpt]
-    assert isinstance(refusal(built, "gpt-5"), ModelNotFound)
-
-
-def test_group_with_every_provider_disabled_says_why() -> None:
-    """It is not an unknown name, and it never gives an empty plan."""
-    built = config(
-        providers={**PROVIDERS, "xai": None}, groups={"g": {"deployments": ["xai/grok"]}}
-    )
-    assert "group 'g' is disabled (xai: XAI_API_KEY is not set)" in refusal(built, "g").message
+from trunkline.errors import (
+    CapabilityMissing,
+    ConnectionLost,
+    ContentBlocked,
+    ContextTooLong,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    TrunklineError,
+    UpstreamRateLimited,
+)
+from trunkline.routing.health import Health
+from trunkline.routing.plan import Plan, Planner, Skip
+from trunkline.testing import ManualClock
+from trunkline.types import Audio, Chat, Message, Prompt, Text
 
 
 def test_who_cannot_take_a_part_is_passed_over() -> None:
@@ -289,13 +36,17 @@ def test_who_cannot_take_a_part_is_passed_over() -> None:
     groups = {"claude": {"deployments": [OPUS]}}
     providers = {**PROVIDERS, "vllm": {"models": ["llama2"]}}
     planner = Planner(config(fallback_chain=[*CHAIN, "vllm"], providers=providers, groups=groups))
-    assert planner.plan(Chat(model="gpt-4", body=body))[0].deployment.name == "openai/gpt-4"
-    assert [c.deployment.provider for c in planner.plan(Chat(model=OPUS, body=body))] == ["vllm"]
+    assert (
+        planner.plan(Chat(model="gpt-4", body=body)).candidates[0].deployment.name == "openai/gpt-4"
+    )
+    assert [
+        c.deployment.provider for c in planner.plan(Chat(model=OPUS, body=body)).candidates
+    ] == ["vllm"]
     with pytest.raises(CapabilityMissing, match=f"nothing that {OPUS} can take") as caught:
         planner.plan(Chat(model="claude", body=body))
     assert caught.value.param == "messages[1].content[1]"
     answer = Message(role="assistant", parts=(Audio(id="a", transcript="Yes."),))
-    assert planner.plan(Chat(model="claude", body=Prompt(messages=(answer,))))
+    assert planner.plan(Chat(model="claude", body=Prompt(messages=(answer,)))).candidates
 
 
 class Hour:
@@ -319,7 +70,7 @@ def test_price_follows_the_hour() -> None:
     planner = Planner(built, clock)  # type: ignore[arg-type]
 
     def price() -> object:
-        return planner.plan(ask("deepseek-chat"))[0].deployment.price
+        return planner.plan(ask("deepseek-chat")).candidates[0].deployment.price
 
     early = price()
     clock.set(20)
@@ -336,7 +87,9 @@ def test_the_price_of_a_deployment_in_a_group_wins() -> None:
         providers={"openai": {"api_key": "k"}}, groups={"quality": {"deployments": deployments}}
     )
     planner = Planner(built)
-    own, listed = (planner.plan(ask(name))[0].deployment for name in ("quality", "openai/gpt-4o"))
+    own, listed = (
+        planner.plan(ask(name)).candidates[0].deployment for name in ("quality", "openai/gpt-4o")
+    )
     assert own.price is not None
     assert own.price.configured
     assert own.price.input_nusd == 10**9
@@ -350,7 +103,7 @@ def test_plans_are_remembered_and_bounded() -> None:
     assert planner.plan(ask("m")) is planner.plan(ask("m"))
     for number in range(10_000):
         planner.plan(ask(f"m{number}"))
-    assert len(planner._plans) <= 4096
+    assert len(planner._ways) <= 4096
 
 
 def test_remembered_plan_is_quick() -> None:
@@ -361,28 +114,264 @@ def test_remembered_plan_is_quick() -> None:
     assert best_s < 5e-6
 
 
-@given(
-    st.text(max_size=30) | st.sampled_from(["openai/", "/", "//x", "ollama//", "quality", "a/b/c"]),
-    st.none() | st.sampled_from([*PROVIDERS, "", "x"]),
+def text_of(size_bytes: int, model: str = "g", **fields: Any) -> Chat:
+    """Return a call whose text has so many bytes."""
+    parts = (Text("x" * size_bytes),)
+    body = Prompt(messages=(Message(role="user", parts=parts),), **fields)
+    return Chat(model=model, body=body)
+
+
+def group(*deployments: Any, **fields: Any) -> dict[str, Any]:
+    """Return a group."""
+    return {"deployments": list(deployments), **fields}
+
+
+def asked(plan: Plan) -> list[str]:
+    """Return whom a plan names."""
+    return [candidate.deployment.name for candidate in plan.candidates]
+
+
+SMALL = {"model": "ollama/small", "context_window": 1000}
+LARGE = {"model": "ollama/large", "context_window": 10_000}
+TEXT = {"model": "ollama/text", "lacks": ["images", "tools", "schema"]}
+
+
+@pytest.mark.acceptance("A15")
+def test_a_prompt_that_will_not_fit_is_kept_from_where_another_can_take_it() -> None:
+    """By a guess; the reason is on the plan."""
+    planner = Planner(config(groups={"g": group(SMALL, LARGE)}))
+    assert asked(planner.plan(text_of(1000))) == ["ollama/small", "ollama/large"]
+    plan = planner.plan(text_of(8000))
+    assert asked(plan) == ["ollama/large"]
+    (skip,) = plan.skipped
+    assert skip.name == "ollama/small"
+    assert skip.why.startswith("context of 1000 tokens, the prompt has about 20")
+
+
+def test_where_it_may_fit_nobody_it_is_sent_unless_it_is_far_too_long() -> None:
+    """A guess refuses nothing that might be answered."""
+    planner = Planner(config(groups={"g": group(SMALL)}))
+    assert asked(planner.plan(text_of(6000))) == ["ollama/small"]
+    with pytest.raises(ContextTooLong, match="ollama/small can take 1000 at most") as caught:
+        planner.plan(text_of(20_000))
+    assert caught.value.param == "messages"
+    assert not caught.value.sent
+
+
+@pytest.mark.acceptance("A15")
+@pytest.mark.parametrize(
+    ("field", "value", "param"),
+    [
+        ("tools", [{"type": "function", "function": {"name": "f"}}], "tools"),
+        (
+            "response_format",
+            {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}},
+            "response_format",
+        ),
+    ],
 )
-def test_any_name_gives_a_plan_or_a_clear_error(model: str, provider: str | None) -> None:
-    """Never an empty plan, never the same deployment twice, never another kind of error."""
-    built = config(fallback_chain=CHAIN, groups={"quality": {"deployments": ["ollama/llama2"]}})
-    try:
-        found = names(built, model, provider)
-    except InputError as error:
-        found = [error.param or ""]
-    assert found
-    assert all(found)
-    assert len(found) == len(set(found))
+def test_who_lacks_what_a_call_needs_is_skipped(field: str, value: Any, param: str) -> None:
+    """With the reason; where nobody is left, the error names the field as the caller spelled it."""
+    planner = Planner(config(groups={"g": group(TEXT, OPUS), "text": group(TEXT)}))
+    said = {"messages": [{"role": "user", "content": "Hi"}], field: value}
+    body = dialects.load("openai_chat").read(json.dumps(said).encode()).body
+    plan = planner.plan(Chat(model="g", body=body))
+    assert asked(plan) == [OPUS]
+    (need,) = body.needs
+    assert plan.skipped == (Skip("ollama/text", f"lacks {need}"),)
+    with pytest.raises(CapabilityMissing, match="nothing that ollama/text can take") as caught:
+        planner.plan(Chat(model="text", body=body))
+    assert caught.value.param == param
 
 
-def test_a_known_provider_that_is_not_configured_is_told_how_to_be() -> None:
-    """Its variable where the environment decides, the file where there is one; its name here."""
-    nothing = load(environ={})
-    assert "set OPENAI_API_KEY; " in str(refusal(nothing, "m", "openai"))
-    assert "set OLLAMA_BASE_URL; " in str(refusal(nothing, "m", "ollama"))
-    assert "set LLM_PROVIDER=lmstudio; " in str(refusal(nothing, "m", "lmstudio"))
-    assert "add it to the providers in configuration; " in str(refusal(config(), "m", "groq"))
-    gemini = load(environ={"GEMINI_API_KEY": "k-12345"})
-    assert "it is called 'gemini' here; " in str(refusal(gemini, "m", "google"))
+def test_who_cannot_write_that_much_is_skipped() -> None:
+    """A cap above what a model can write is refused by its provider."""
+    short = {"model": "ollama/short", "max_output": 4096}
+    planner = Planner(config(groups={"g": group(short, OPUS), "short": group(short)}))
+    call = text_of(10, max_output_tokens=5000)
+    assert planner.plan(call).skipped == (Skip("ollama/short", "writes 4096 tokens at most"),)
+    with pytest.raises(CapabilityMissing, match="write 4096 or less") as caught:
+        planner.plan(text_of(10, "short", max_output_tokens=5000))
+    assert caught.value.param == "max_output_tokens"
+
+
+def test_a_fixed_order_is_the_same_plan_until_somebody_rests() -> None:
+    """Who rests is asked last, after the fallbacks too, with the reason."""
+    health, clock = Health(), ManualClock()
+    groups = {"g": group(SMALL, OPUS, fallbacks=["last"]), "last": group("ollama/last")}
+    planner = Planner(config(groups=groups), clock, health)
+    plan = planner.plan(ask("g"))
+    assert planner.plan(ask("g")) is plan
+    circuit = health.of("ollama/small").circuit
+    for _ in range(20):
+        circuit.fail(ConnectionLost("reset"), 0.0, circuit.era)
+    circuit.until_s = 7.5
+    resting = planner.plan(ask("g"))
+    assert asked(resting) == [OPUS, "ollama/last", "ollama/small"]
+    assert [candidate.reason for candidate in resting.candidates] == [
+        "first of 2",
+        "",
+        "resting for 8 s",
+    ]
+
+
+def test_who_recovers_comes_after_the_fallbacks_most_of_the_time() -> None:
+    """Else the whole group would be upon it at once."""
+    health, clock, chances = Health(), ManualClock(), iter([0.09, 0.11])
+    groups = {"g": group("ollama/a", fallbacks=["last"]), "last": group("ollama/last")}
+    planner = Planner(config(groups=groups), clock, health, lambda: next(chances))
+    circuit = health.of("ollama/a").circuit
+    for _ in range(20):
+        circuit.fail(ConnectionLost("reset"), 0.0, circuit.era)
+    circuit.until_s = 0.0
+    assert asked(planner.plan(ask("g"))) == ["ollama/a", "ollama/last"]
+    plan = planner.plan(ask("g"))
+    assert asked(plan) == ["ollama/last", "ollama/a"]
+    assert plan.candidates[1].reason == "recovering"
+
+
+def test_a_fixed_order_gives_way_to_silence() -> None:
+    """Nobody need wait for the time-out of the first."""
+    health, clock = Health(), ManualClock()
+    planner = Planner(config(groups={"g": group("ollama/a", "ollama/b")}), clock, health)
+    vital = health.of("ollama/a")
+    for _ in range(20):
+        vital.pace.hear(0.0, 0.25)
+    vital.busy = 1
+    vital.ask(0.0)
+    clock.advance(0.9)
+    assert asked(planner.plan(ask("g"))) == ["ollama/a", "ollama/b"]
+    clock.advance(0.2)
+    assert asked(planner.plan(ask("g"))) == ["ollama/b", "ollama/a"]
+
+
+def test_a_strategy_decides_for_each_call() -> None:
+    """By what is known then; the fallbacks come after it, with a choice of their own."""
+    health, clock = Health(), ManualClock()
+    groups = {
+        "g": group("ollama/a", "ollama/b", strategy="latency", fallbacks=["last"]),
+        "last": group("ollama/c", "ollama/d", strategy="latency"),
+    }
+    planner = Planner(config(groups=groups), clock, health)
+    for fast in ("bc", "ad"):
+        for name in "abcd":
+            for _ in range(60):
+                health.of(f"ollama/{name}").pace.hear(0.0, 0.5 if name in fast else 5.0)
+        plan = planner.plan(ask("g"))
+        assert [name[-1] for name in asked(plan)[::2]] == list(fast)
+        assert plan.candidates[0].reason.startswith("latency 0.5")
+        assert plan.candidates[2].note == "group last instead of g"
+
+
+def test_sticky_follows_a_conversation() -> None:
+    """What comes after the first question changes nothing, the question itself does."""
+    names_ = [f"ollama/{name}" for name in "abcdefgh"]
+    planner = Planner(config(groups={"g": group(*names_, strategy="sticky")}))
+
+    def home(*turns: str) -> str:
+        messages = [{"role": "system", "content": "Be brief."}]
+        roles = ("user", "assistant")
+        messages += [{"role": roles[n % 2], "content": turn} for n, turn in enumerate(turns)]
+        body = dialects.load("openai_chat").read(json.dumps({"messages": messages}).encode()).body
+        return asked(planner.plan(Chat(model="g", body=body)))[0]
+
+    assert home("Hi") == home("Hi", "Hello!", "Go on")
+    assert len({home(str(number)) for number in range(50)}) > 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "own"),
+    [
+        ("context_window_fallbacks", ContextTooLong("too long"), False),
+        ("content_policy_fallbacks", ContentBlocked("no"), False),
+        ("rate_limit_fallbacks", UpstreamRateLimited("429"), True),
+        ("rate_limit_fallbacks", QuotaExhausted("no money"), True),
+        ("rate_limit_fallbacks", RateLimited("ours"), True),
+        ("rate_limit_fallbacks", Overloaded("full"), True),
+    ],
+)
+def test_an_error_may_have_its_own_way(kind: str, error: TrunklineError, own: bool) -> None:
+    """Where somebody else of the group may have room, they come first; other errors go on."""
+    groups = {
+        "g": group("ollama/a", "ollama/b", fallbacks=["usual"], **{kind: ["special"]}),
+        "usual": group("ollama/usual"),
+        "special": group("ollama/special", fallbacks=["after"]),
+        "after": group("ollama/after"),
+    }
+    plan = Planner(config(groups=groups)).plan(ask("g"))
+    assert asked(plan) == ["ollama/a", "ollama/b", "ollama/usual"]
+    way = plan.instead(error)
+    assert way is not None
+    expected = ["ollama/special", "ollama/after"]
+    if own:
+        expected = ["ollama/a", "ollama/b", *expected, "ollama/usual"]
+    assert [candidate.deployment.name for candidate in way] == expected
+    assert plan.instead(ConnectionLost("reset")) is None
+
+
+def test_a_way_that_nobody_on_it_can_take_is_none() -> None:
+    """The usual one is left then."""
+    groups = {
+        "g": group(OPUS, rate_limit_fallbacks=["b"], content_policy_fallbacks=["b"]),
+        "b": group(TEXT),
+    }
+    said = {
+        "messages": [{"role": "user", "content": "Hi"}],
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+    }
+    body = dialects.load("openai_chat").read(json.dumps(said).encode()).body
+    plan = Planner(config(groups=groups)).plan(Chat(model="g", body=body))
+    assert plan.instead(ContentBlocked("no")) is None
+
+
+def test_too_long_for_one_is_too_long_for_those_that_are_no_longer() -> None:
+    """Whatever had been guessed."""
+    same = {"model": "ollama/same", "context_window": 1000}
+    plan = Planner(config(groups={"g": group(SMALL, same, LARGE, "ollama/x")})).plan(ask("g"))
+    error = ContextTooLong("too long")
+    assert plan.instead(error) is None
+    error.deployment = "ollama/small"
+    way = plan.instead(error)
+    assert way is not None
+    assert [each.deployment.name for each in way] == ["ollama/large", "ollama/x"]
+
+
+def test_a_plan_can_be_explained() -> None:
+    """Everybody with a score and a reason, and those that are left out."""
+    health, clock = Health(), ManualClock()
+    groups = {"g": group(TEXT, "ollama/a", "ollama/b", strategy="latency")}
+    planner = Planner(config(groups=groups, aliases={"best": "g"}), clock, health)
+    health.of("ollama/a").pace.hear(0.0, 0.5)
+    health.of("ollama/b").pace.hear(0.0, 0.25)
+    body = dialects.load("openai_chat").read(
+        b'{"messages": [{"role": "user", "content": "Hi"}], '
+        b'"tools": [{"type": "function", "function": {"name": "f"}}]}'
+    )
+    told = planner.explain(replace(body, model="best"))
+    assert (told.group, told.strategy) == ("g", "latency")
+    assert [(one.name, one.why, one.score) for one in told.candidates] == [
+        ("ollama/b", "latency 0.25 s, best of 2", 0.25),
+        ("ollama/a", "latency 0.50 s, number 2 of 2", 0.5),
+    ]
+    assert told.skipped == (Skip("ollama/text", "lacks tools"),)
+    plain = planner.explain(ask("openai/gpt-4o"))
+    assert (plain.group, plain.strategy) == (None, "priority")
+
+
+def test_what_only_its_provider_can_read_is_nobodys_lack() -> None:
+    """Who cannot take pictures is not refused a call that nobody here can read."""
+    asked = {
+        "model": OPUS,
+        "previous_response_id": "resp_1",
+        "input": [
+            {
+                "role": "user",
+                "content": [{"type": "input_image", "image_url": "data:image/png;base64,AAAA"}],
+            }
+        ],
+    }
+    chat = dialects.load("openai_responses").read(json.dumps(asked).encode())
+    lists = [{"name": "claude-opus", "lacks": ["images"], "context_window": 100}]
+    providers = {**PROVIDERS, "anthropic": {"api_key": "k", "models": lists}}
+    plan = Planner(config(providers=providers)).plan(chat)
+    assert plan.candidates[0].deployment.name == OPUS

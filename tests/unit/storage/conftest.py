@@ -1,45 +1,39 @@
-"""An empty database of every engine, and what stands on it."""
+"""An empty database, and what stands on it; tests/integration/storage has it on PostgreSQL."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.databases import Open, empty
 from trunkline.storage.database import Database
-from trunkline.storage.schema import tables
 from trunkline.storage.sqlite import SqliteDatabase
 from trunkline.storage.store import Store
 
-if TYPE_CHECKING:
-    from tests.servers import Postgres
 
-
-@pytest.fixture(scope="session")
-def postgres_database(postgres_server: Postgres) -> Iterator[Database]:
-    """One database for all tests here: to empty it is quicker than to make another."""
-    from trunkline.storage.postgres import PostgresDatabase
-
-    with postgres_server.database() as url, closing(PostgresDatabase(url)) as made:
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """An empty database."""
+    with closing(SqliteDatabase(tmp_path / "trunkline.db")) as made:
         yield made
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """An empty database."""
-    made: Database
-    if request.param == "sqlite":
-        made = SqliteDatabase(tmp_path / "trunkline.db")
-    else:
-        request.getfixturevalue("postgres")
-        made = request.getfixturevalue("postgres_database")
-        empty(made)
-    yield made
-    made.close()
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Open]:
+    """Open the same database, which is not there yet, as often as wanted."""
+    with ExitStack() as stack:
+        path = tmp_path / "trunkline.db"
+        yield lambda **how: stack.enter_context(closing(SqliteDatabase(path, **how)))
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Database]:
+    """Another empty database."""
+    with closing(SqliteDatabase(tmp_path / "other.db")) as made:
+        yield made
 
 
 @pytest.fixture
@@ -52,11 +46,3 @@ def store(database: Database) -> Store:
 def clear(database: Database) -> Callable[[], None]:
     """Return what removes all rows."""
     return lambda: empty(database)
-
-
-def empty(database: Database) -> None:
-    """Remove all rows, but not what version the tables have."""
-    with database.session(write=True) as db:
-        for table in re.findall(r"CREATE TABLE (\w+)", tables(database.words)):
-            if table != "meta":
-                db.execute(f"DELETE FROM {table}")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.journal_records import begun, called, died, died_call, ended, whole
-from trunkline.storage.changes import Changes, Weight, changes
+from trunkline.storage.changes import AttemptChange, CallChange, Changes, Weight, changes
 from trunkline.storage.outbox import Outbox
 from trunkline.storage.records import Batch
 from trunkline.storage.store import Store
@@ -40,8 +40,8 @@ def test_any_order(store: Store, order: tuple[int, ...]) -> None:
     for number in order:
         found = would(store, records[number])
         both = number < 2 and 1 - number in seen
-        assert found.attempts == ([(records[0], ended(), None)] if both else [])
-        assert found.calls == ([(called(), None)] if number == 2 else [])
+        assert found.attempts == ([AttemptChange(begun(), ended(), None)] if both else [])
+        assert found.calls == ([CallChange(called(), None)] if number == 2 else [])
         store.apply(FILE, 1, [records[number]])
         seen.append(number)
     assert would(store, *(records[number] for number in order)).attempts == []
@@ -50,16 +50,16 @@ def test_any_order(store: Store, order: tuple[int, ...]) -> None:
 def test_a_batch_with_everything(store: Store) -> None:
     """What comes together, even twice, changes what it would one by one."""
     found = would(store, *whole("a"), begun("a"), died("a"), died_call("a"), ended("a", 2))
-    assert found == ([(begun("a"), ended("a"), None)], [(called("a"), None)])
+    assert found.attempts == [AttemptChange(begun("a"), ended("a"), None)]
+    assert found.calls == [CallChange(called("a"), None)]
 
 
 def test_a_real_end_replaces_a_recovered_one(store: Store) -> None:
     """What was counted until now comes with it; the reverse changes nothing."""
     store.apply(FILE, 1, [begun(), died(), died_call()])
     found = would(store, ended(), called())
-    assert found.calls == [(called(), died_call())]
-    ((of, end, before),) = found.attempts
-    assert (of, end, before) == (begun(), ended(), Weight(Usage(), 500))
+    assert found.calls == [CallChange(called(), died_call())]
+    assert found.attempts == [AttemptChange(begun(), ended(), Weight(Usage(), 500))]
     store.apply(FILE, 1, [ended(), called()])
     assert would(store, begun(), died(), died_call()) == ([], [])
     assert would(store, ended(), begun()).attempts == []
@@ -68,8 +68,8 @@ def test_a_real_end_replaces_a_recovered_one(store: Store) -> None:
 def test_an_end_that_waited_for_its_beginning(store: Store) -> None:
     """It counts with the beginning; the real one, if a recovered one comes with it."""
     store.apply(FILE, 1, [ended()])
-    ((_, end, before),) = would(store, died(), begun()).attempts
-    assert (Weight(end.usage, end.cost_nusd), before) == (REAL, None)
+    (change,) = would(store, died(), begun()).attempts
+    assert (Weight(change.ended.usage, change.ended.cost_nusd), change.before) == (REAL, None)
     store.apply(FILE, 1, [died(), begun(), called()])
     ((attempt,),) = (row.attempts for row in store.calls())
     assert (attempt.started_ns, attempt.outcome, attempt.cost) == (1_000, "complete", Cost(120))
@@ -145,7 +145,6 @@ def added(store: Store) -> dict[tuple[Any, ...], tuple[int, ...]]:
     return {key: tuple(counts) for key, counts in sums.items()}
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_sums_are_exact(
     store: Store, clear: Callable[[], None], tmp_path: Path, data: st.DataObject

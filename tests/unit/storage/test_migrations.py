@@ -6,12 +6,12 @@ import os
 import signal
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.databases import Open
 from tests.journal_records import whole
 from trunkline.accounting.leases import Grant, Want
 from trunkline.accounting.period import Window
@@ -22,35 +22,16 @@ from trunkline.storage.ledger import SqlLeases
 from trunkline.storage.migrations import mistakes, standing, upgrade
 from trunkline.storage.migrations.steps import MIGRATIONS, Migration
 from trunkline.storage.outbox import Outbox
-from trunkline.storage.principals import KEYS, ApiKey, renew, snapshot
+from trunkline.storage.principals import KEYS, ApiKey, renew
 from trunkline.storage.rows import CallFilter
+from trunkline.storage.snapshot import snapshot
 from trunkline.storage.sqlite import SqliteDatabase
 from trunkline.storage.store import Store
 from trunkline.storage.users import User, UserTable
 
 BASELINE = Path(__file__).with_name("baseline.sql").read_text()
 NEXT = MIGRATIONS[-1].number + 1
-Open = Callable[..., Database]
 Apply = Callable[..., None]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
-    """Open the same database, which is not there yet, as often as wanted."""
-    with ExitStack() as stack:
-        if request.param == "sqlite":
-            path = tmp_path / "trunkline.db"
-
-            def make(**options: bool) -> Database:
-                return SqliteDatabase(path, **options)
-        else:
-            url = request.getfixturevalue("database_url")
-            from trunkline.storage.postgres import PostgresDatabase
-
-            def make(**options: bool) -> Database:
-                return PostgresDatabase(url, **options)
-
-        yield lambda **options: stack.enter_context(closing(make(**options)))
 
 
 @pytest.fixture
@@ -169,7 +150,7 @@ def test_a_clash_of_migrations_is_found(steps: list[Migration], expected: str) -
 
 @pytest.mark.acceptance("K29")
 def test_an_upgraded_database_is_what_a_new_one_is(
-    old: Open, tmp_path: Path, request: pytest.FixtureRequest
+    old: Open, other: Database, tmp_path: Path
 ) -> None:
     """Opening it is enough: the same columns and indexes, the rows of before, and all works.
 
@@ -179,24 +160,22 @@ def test_an_upgraded_database_is_what_a_new_one_is(
     work(database, "new", tmp_path)
     assert Store(database).offset("before") == 7
     assert version(database) == MIGRATIONS[-1].number
-    fresh: Database
-    if isinstance(database, SqliteDatabase):
-        fresh = SqliteDatabase(tmp_path / "fresh.db")
-    else:
-        from trunkline.storage.postgres import PostgresDatabase
-
-        fresh = PostgresDatabase(request.getfixturevalue("other_url"))
-    with closing(fresh):
-        assert shape(fresh) == shape(database)
-        columns = "SELECT key, value FROM meta WHERE key LIKE 'schema%' ORDER BY key"
-        assert ask(fresh, columns) == ask(database, columns)
+    assert shape(other) == shape(database)
+    columns = "SELECT key, value FROM meta WHERE key LIKE 'schema%' ORDER BY key"
+    assert ask(other, columns) == ask(database, columns)
 
 
-@pytest.fixture
-def other_url(postgres: Any) -> Iterator[str]:
-    """Another empty database of PostgreSQL."""
-    with postgres.database() as url:
-        yield url
+def test_calls_of_before_are_found_by_their_tags(old: Open) -> None:
+    """Those that are over: the others are when they are."""
+    with old(as_is=True).session(write=True) as db:
+        db.execute(
+            """
+            INSERT INTO calls (call_id, journal, started_ns, outcome, tags) VALUES
+            ('a', 1, 7, 'failed', '["x","y"]'), ('b', 1, 7, NULL, '["x"]'),
+            ('c', 1, 7, 'failed', '[]'), ('d', 1, 7, 'failed', NULL)"""
+        )
+    found = ask(old(), "SELECT tag, started_ns, call_id FROM call_tags ORDER BY tag")
+    assert found == [("x", 7, "a"), ("y", 7, "a")]
 
 
 def test_several_processes_upgrade_at_once(old: Open) -> None:
@@ -269,18 +248,6 @@ def test_a_database_that_may_only_be_read_is_not_upgraded(
     with pytest.raises(RecordError, match=r"read.?only.*trunkline db upgrade"):
         version(database)
     assert version(old(as_is=True)) == 1
-
-
-def test_a_migration_may_take_long(database_url: str, release: Apply) -> None:
-    """PostgreSQL ends no statement of it, however long; but it waits for no table that long."""
-    from trunkline.storage.postgres import PostgresDatabase
-
-    with closing(PostgresDatabase(database_url)) as database:
-        version(database)
-    limits = "current_setting('statement_timeout') AS a, current_setting('lock_timeout') AS b"
-    release(step(f"CREATE TABLE said AS SELECT {limits}"))
-    with closing(PostgresDatabase(database_url)) as database:
-        assert ask(database, "SELECT a, b FROM said") == [("0", "10s")]
 
 
 # --- releases on either side ----------------------------------------------------------------------

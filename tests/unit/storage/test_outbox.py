@@ -60,7 +60,13 @@ def test_an_end_that_comes_after_recovery(store: Store, outbox: Outbox) -> None:
 
 def test_what_an_event_says(store: Store, outbox: Outbox) -> None:
     """Who pays, what was used, and what it cost to the last nano-dollar."""
-    usage = Usage(prompt_tokens=10, completion_tokens=5, cache_read_tokens=4)
+    usage = Usage(
+        prompt_tokens=10,
+        completion_tokens=5,
+        cache_read_tokens=4,
+        service_tier="flex",
+        web_search_requests=2,
+    )
     who: dict[str, Any] = {"key_id": "k", "user_id": "u", "team_id": "cus_team", "tenant_id": "t"}
     first = begun(started_ns=1_800_000_000_999_999_999, tags=("x", "y"), **who)
     end = ended(usage=usage, cost_nusd=1_000_000_001)
@@ -72,6 +78,7 @@ def test_what_an_event_says(store: Store, outbox: Outbox) -> None:
     assert (event.key_id, event.user_id, event.team_id, event.tenant_id) == tuple(who.values())
     assert (event.model, event.deployment, event.tags) == ("fast", "openai/gpt-4o", ("x", "y"))
     assert (event.usage.total_tokens, event.usage.cache_read_tokens) == (15, 4)
+    assert (event.usage.service_tier, event.usage.web_search_requests) == ("flex", 2)
     assert (event.cost_nusd, event.cost_usd, event.cost_state) == (
         1_000_000_001,
         "1.000000001",

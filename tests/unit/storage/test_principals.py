@@ -6,7 +6,7 @@ import threading
 import pytest
 from msgspec.structs import replace
 
-from trunkline.config import BudgetRule
+from trunkline.config.model import Allowance, MadeRule
 from trunkline.storage import principals
 from trunkline.storage.database import Database
 from trunkline.storage.principals import (
@@ -18,15 +18,14 @@ from trunkline.storage.principals import (
     TENANTS,
     ApiKey,
     Budget,
-    Digest,
     Item,
     Person,
     Table,
     Team,
     Tenant,
     renew,
-    snapshot,
 )
+from trunkline.storage.snapshot import Digest, snapshot
 from trunkline.storage.users import User, UserTable
 
 KEY = ApiKey(id="k", name="ci", prefix="tl-abcde", created_ns=7)
@@ -129,11 +128,17 @@ def test_the_snapshot_has_what_workers_need(database: Database) -> None:
     for name in ("id", "name", "role", "user_id", "team_id", "tenant_id", "tier", "models",
                  "may_act_for", "required_tags", "expires_ns"):  # fmt: skip
         assert getattr(key, name) == getattr(FULL, name)
-    assert found.budgets == (
-        BUDGET.rule,
-        BudgetRule(scope="user:u", amount_nusd=5, period="week"),
-    )
-    assert type(found.budgets[0]) is BudgetRule
+    allowance = Allowance(scope="user:u", amount_nusd=5, period="week")
+    assert found.rules == (BUDGET.rule, allowance)
+    assert type(found.budgets[0]) is MadeRule
+
+
+def test_whose_allowances_are_in_it(database: Database) -> None:
+    """Also those of users whose key is the configuration's."""
+    with database.session(write=True) as db:
+        for id in ("u", "v"):
+            PERSONS.put(db, Person(id=id, allowance_nusd=5, period="week", created_ns=1))
+    assert [rule.scope for rule in snapshot(database, ["v", "w"]).allowances] == ["user:v"]
 
 
 def test_changes_are_counted_with_what_they_change(database: Database) -> None:

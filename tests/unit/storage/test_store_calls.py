@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.journal_records import begun, called, ended, whole
+from tests.journal_records import begun, called, died_call, ended, whole
+from trunkline.storage import tagged
 from trunkline.storage.outbox import Left, Outbox
 from trunkline.storage.rows import CallFilter
-from trunkline.storage.store import Store
+from trunkline.storage.sqlite import SqliteDatabase
+from trunkline.storage.store import Store, _which
 
 FILE = "owner.000000.log"
 
@@ -32,7 +35,13 @@ def ids(store: Store, where: CallFilter | None = None, limit: int = 50) -> list[
         (CallFilter(deployment="openai/gpt-4o"), ["b", "a"]),
         (CallFilter(outcome="failed"), ["c"]),
         (CallFilter(outcome="cancelled"), []),
-        (CallFilter(tag="x"), ["a"]),
+        (CallFilter(tag="x"), ["c", "a"]),
+        (CallFilter(tag="x", until_ns=3_000), ["a"]),
+        (CallFilter(tag="x", after=(3_000, "c")), ["a"]),
+        (CallFilter(tag="x", key_id="k"), ["a"]),
+        (CallFilter(tag="x", user_id="u"), []),
+        (CallFilter(tag="x", outcome="failed"), ["c"]),
+        (CallFilter(tag="nobody's"), []),
         (CallFilter(since_ns=2_000), ["c", "b"]),
         (CallFilter(until_ns=2_000), ["a"]),
         (CallFilter(since_ns=2_000, until_ns=3_000), ["b"]),
@@ -48,10 +57,36 @@ def test_calls_are_filtered_newest_first(
     """Filters narrow together; the newest call comes first."""
     store.apply(FILE, 1, whole("a", key_id="k", tags=("x",)))
     store.apply(FILE, 2, whole("b", key_id="k", user_id="u", started_ns=2_000))
-    who: dict[str, Any] = {"tenant_id": "t", "model": "big", "started_ns": 3_000}
+    who: dict[str, Any] = {"tenant_id": "t", "model": "big", "tags": ("y", "x")}
+    who["started_ns"] = 3_000
     store.apply(FILE, 3, [called("c", outcome="failed", deployment="other/b", **who)])
     assert ids(store, where) == expected
     assert ids(store, where, 1) == expected[:1]
+
+
+def test_a_tag_too_long_for_an_index(store: Store) -> None:
+    """It stops nothing: the call is there, and is found by its other tags."""
+    store.apply(FILE, 1, whole("a" * 400, tags=("x", "y" * 2000)))
+    assert [len(row.call.tags) for row in store.calls(where=CallFilter(tag="x"))] == [2]
+
+
+@pytest.mark.parametrize("few", [0, 10_000])
+def test_calls_are_found_by_their_tags(
+    store: Store, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each once, by what was said last of it, whether many calls have the tag or few."""
+    monkeypatch.setattr(tagged, "_FEW", few)
+    who: dict[str, Any] = {"tags": ("x", "x", "y"), "key_id": "k"}
+    for _ in range(2):
+        store.apply(FILE, 1, whole("a", **who))
+    store.apply(FILE, 2, [begun("b", **who), ended("b"), died_call("b", **who)])
+    store.apply(FILE, 3, [called("b", tags=("x",), key_id="k", started_ns=9_000)])
+    store.apply(FILE, 4, [begun("c", **who), ended("c")])
+    for where in (CallFilter(tag="x"), CallFilter(tag="x", key_id="k")):
+        assert ids(store, where) == ["b", "a"]
+    for where in (CallFilter(tag="y"), CallFilter(tag="y", key_id="k")):
+        assert ids(store, where) == ["a"]
+    assert len(rows(store, "call_tags")) == 3
 
 
 def test_hidden_calls(store: Store) -> None:
@@ -97,13 +132,15 @@ def test_old_calls_are_deleted(store: Store) -> None:
     """The oldest first, so many at once, with their attempts; sums and ledger stay."""
     for number in range(5):
         name = f"c{number}"
-        store.apply(FILE, number, whole(name, started_ns=number * 100, run="r"))
+        who: dict[str, Any] = {"run": "r", "tags": ("x", "y")}
+        store.apply(FILE, number, whole(name, started_ns=number * 100, **who))
     before = store.usage("model"), store.usage("day"), store.settled("global", 0)
     assert store.prune(before_ns=300, most=2) == 2
     assert rows(store, "calls") == rows(store, "attempts") == ["c2", "c3", "c4"]
     assert store.prune(before_ns=300, most=2) == 1
     assert store.prune(before_ns=300, most=2) == 0
     assert rows(store, "calls") == rows(store, "attempts") == ["c3", "c4"]
+    assert rows(store, "call_tags") == ["c3", "c3", "c4", "c4"]
     assert (store.usage("model"), store.usage("day"), store.settled("global", 0)) == before
     store.apply(FILE, 9, [begun("c3"), ended("c3")])
     assert store.usage("model") == before[0]
@@ -131,3 +168,15 @@ def test_what_a_hook_has_to_be_told_is_not_deleted(store: Store, tmp_path: Path)
     assert store.prune(before_ns=10**6, most=9) == 2
     assert rows(store, "calls") == rows(store, "outbox") == ["waits"]
     assert outbox.counts() == {"waiting": 1}
+
+
+def test_a_tag_has_an_index(tmp_path: Path) -> None:
+    """Whoever asks for one that nobody has waits for no other call."""
+    with closing(SqliteDatabase(tmp_path / "trunkline.db")) as database, database.session() as db:
+        source, order, conditions, bound = _which(db, CallFilter(tag="x", until_ns=9))
+        which = f"{' AND '.join(conditions)} ORDER BY {order}.started_ns DESC"
+        plan = db.execute(f"EXPLAIN QUERY PLAN SELECT 1 FROM {source} WHERE {which}", bound)
+        tags, *rest = (row["detail"] for row in plan)
+    assert tags == "SEARCH t USING PRIMARY KEY (tag=? AND started_ns<?)"
+    assert len(rest) == 1
+    assert rest[0].startswith("SEARCH c USING")

@@ -14,7 +14,7 @@ Source: https://platform.claude.com/docs/en/api/messages 2026-11-20
 from typing import Final, Literal
 
 from trunkline.dialects.anthropic.answer import decode, decode_frame
-from trunkline.dialects.anthropic.encode import encode
+from trunkline.dialects.anthropic.encode import continues, encode, listing
 from trunkline.dialects.anthropic.errors import decode_error
 from trunkline.dialects.anthropic.request import read
 from trunkline.dialects.anthropic.write import write
@@ -22,4 +22,15 @@ from trunkline.dialects.anthropic.write import write
 NAME: Final = "anthropic"
 FRAMING: Final[Literal["sse"]] = "sse"
 
-__all__ = ["FRAMING", "NAME", "decode", "decode_error", "decode_frame", "encode", "read", "write"]
+__all__ = [
+    "FRAMING",
+    "NAME",
+    "continues",
+    "decode",
+    "decode_error",
+    "decode_frame",
+    "encode",
+    "listing",
+    "read",
+    "write",
+]

@@ -43,6 +43,8 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
         builder = Builder(traits_of(deployment.model), foreign=wire is not None)
         fields = builder.fields(chat.prompt)
         dropped = builder.dropped
+    if chat.partial:
+        _add_partial(fields, chat.partial)
     vertex = "vertex" in deployment.quirks
     if vertex:
         fields.pop("model", None)
@@ -54,11 +56,28 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     else:
         fields.pop("stream", None)
     return Outgoing(
-        url=_vertex_url(deployment, stream=chat.stream) if vertex else _url(deployment.base_url),
-        headers=_headers(chat, deployment, wire),
+        url=_vertex_url(deployment, stream=chat.stream)
+        if vertex
+        else _url(deployment.base_url, "/messages"),
+        headers=_headers(deployment, wire, stream=chat.stream),
         body=dump(fields),
         dropped=tuple(sorted(dropped)),
     )
+
+
+def continues(chat: Chat, deployment: Deployment) -> bool:
+    """Whether the model goes on from `chat.partial`: an older one that is not asked to think."""
+    reasoning = chat.prompt.reasoning
+    thinks = reasoning is not None and reasoning.enabled is not False
+    return traits_of(deployment.model).prefix and not thinks
+
+
+def _add_partial(fields: Json, partial: str) -> None:
+    """Add the beginning of the answer as the last message; it must not end in blanks."""
+    messages = fields["messages"]
+    if isinstance(messages, Raw):
+        messages = _MESSAGES.decode(messages)
+    fields["messages"] = [*messages, {"role": "assistant", "content": partial.rstrip()}]
 
 
 def _relayed(wire: Wire) -> Json:
@@ -94,9 +113,22 @@ def _is_unsigned(raw: Raw) -> bool:
     return block.get("type") == "thinking" and (signature == "" or foreign)
 
 
-def _url(base_url: str) -> str:
+def listing(deployment: Deployment) -> Outgoing:
+    """Make the request for the list of the provider's models, which costs nothing.
+
+    Source: https://platform.claude.com/docs/en/api/models-list (2026-11-20)
+    """
+    return Outgoing(
+        url=_url(deployment.base_url, "/models"),
+        headers=_headers(deployment, None, stream=False),
+        body=b"",
+        method="GET",
+    )
+
+
+def _url(base_url: str, path: str) -> str:
     base, mark, query = base_url.partition("?")
-    return f"{base.rstrip('/')}/messages{mark}{query}"
+    return f"{base.rstrip('/')}{path}{mark}{query}"
 
 
 def _vertex_url(deployment: Deployment, *, stream: bool) -> str:
@@ -109,12 +141,12 @@ def _vertex_url(deployment: Deployment, *, stream: bool) -> str:
     return f"{deployment.base_url}/publishers/anthropic/models/{model}:{method}"
 
 
-def _headers(chat: Chat, deployment: Deployment, wire: Wire | None) -> dict[str, str]:
+def _headers(deployment: Deployment, wire: Wire | None, *, stream: bool) -> dict[str, str]:
     """Return the headers: the caller's version and betas count, and the deployment's betas too."""
     said = wire.headers if wire is not None and wire.dialect == "anthropic" else {}
     headers = {
         "content-type": "application/json",
-        "accept": "text/event-stream" if chat.stream else "application/json",
+        "accept": "text/event-stream" if stream else "application/json",
         "anthropic-version": _VERSION,
         **said,
     }

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
-from trunkline.codec import BROKEN, retry_after_s
+from trunkline.codec import BROKEN, retry_after_s, room_after_s
 from trunkline.errors import (
     AuthFailed,
     BadAnswer,
@@ -117,11 +117,14 @@ def _named(told: _Told, headers: Mapping[str, str]) -> ProviderError:
     message = told.message or f"the provider gave no reason{status}"
     if kind is AuthFailed:
         message = f"the provider did not accept our credential{status}"
+    wait_s = retry_after_s(headers)
+    if wait_s is None and kind is UpstreamRateLimited:
+        wait_s = room_after_s(headers)
     return kind(
         message,
         upstream_status=told.status or None,
         upstream_code=told.code or told.type or None,
-        retry_after_s=retry_after_s(headers),
+        retry_after_s=wait_s,
     )
 
 

@@ -38,6 +38,10 @@ class Traits(Struct, frozen=True, kw_only=True):
     sampling: bool = True
     """Takes temperature, top_p and top_k."""
     forced_tools: bool = True
+    prefix: bool = False
+    """Goes on with an assistant's message that stands last, unless it thinks. Newer models answer
+    400 to it.
+    Source: https://platform.claude.com/docs/en/about-claude/models/migration-guide 2026-11-20"""
     structured: bool = True
     """Takes a JSON schema for the answer, and strict tools."""
 
@@ -52,7 +56,7 @@ def traits_of(model: str) -> Traits:
     version = (int(found["major"]), int(found["minor"] or 0))
     structured = version >= (4, 5) or (family, version) == ("opus", (4, 1))
     if version < (4, 6):
-        return Traits(budgets=version >= (3, 7), structured=structured)
+        return Traits(budgets=version >= (3, 7), prefix=True, structured=structured)
     efforts = EFFORTS
     if version == (4, 6):
         efforts = ("low", "medium", "high", *(("max",) if family == "opus" else ()))

@@ -176,7 +176,8 @@ class Stream:
             place = load(unframed(raw)[1], type=_Place)
             if place.index is not None:
                 self._blocks = place.index + 1
-                self._open = None if place.type == "content_block_stop" else (place.type, None)
+                kind = "text" if b'"text_delta"' in raw else place.type
+                self._open = None if kind == "content_block_stop" else (kind, None)
 
     def end(self) -> bytes:
         """Return what closes the stream."""

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.json import Decoder
 from msgspec.json import encode as dump
 
-from trunkline.codec import BLANKS, unframed
+from trunkline.codec import BLANKS, SEAM_START, unframed
 from trunkline.dialects.anthropic.body import body_of
 from trunkline.dialects.anthropic.stream import Head, Stream, event
 from trunkline.errors import TrunklineError
@@ -47,6 +47,8 @@ class Writer:
 
     def frame(self, frame: Frame) -> bytes:
         """Return the bytes to send for one frame of a stream; may be empty."""
+        if frame.raw.startswith(SEAM_START):
+            return frame.raw
         if frame.events if not frame.raw else frame.mark & Mark.TERMINAL and _is_whole(frame):
             # No bytes to relay, or a whole body instead of a stream, or the stream was cut.
             if self._relayed and self._begun:

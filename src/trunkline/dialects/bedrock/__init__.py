@@ -14,11 +14,21 @@ Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Conv
 
 from typing import Final, Literal
 
+from trunkline.codec import begins_anew as continues
 from trunkline.dialects.bedrock.answer import decode, decode_frame
-from trunkline.dialects.bedrock.encode import encode
+from trunkline.dialects.bedrock.encode import encode, listing
 from trunkline.dialects.bedrock.errors import decode_error
 
 NAME: Final = "bedrock"
 FRAMING: Final[Literal["eventstream"]] = "eventstream"
 
-__all__ = ["FRAMING", "NAME", "decode", "decode_error", "decode_frame", "encode"]
+__all__ = [
+    "FRAMING",
+    "NAME",
+    "continues",
+    "decode",
+    "decode_error",
+    "decode_frame",
+    "encode",
+    "listing",
+]

@@ -37,6 +37,17 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     )
 
 
+def listing(deployment: Deployment) -> Outgoing:
+    """Make a request that costs nothing; whoever runs models has no list, but says who it is.
+
+    Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_ListFoundationModels.html
+    2026-11-21
+    """
+    base, mark, query = deployment.base_url.partition("?")
+    url = f"{base.rstrip('/')}/foundation-models{mark}{query}"
+    return Outgoing(url=url, headers=_headers(deployment, stream=False), body=b"", method="GET")
+
+
 def _url(deployment: Deployment, *, stream: bool) -> str:
     """Return where to ask; names and ARNs are percent-encoded once, though they came so."""
     model = unquote(deployment.model)

@@ -11,11 +11,21 @@ Source: https://docs.cohere.com/reference/chat 2026-11-20
 
 from typing import Final, Literal
 
+from trunkline.codec import begins_anew as continues
 from trunkline.dialects.cohere.answer import decode, decode_frame
-from trunkline.dialects.cohere.encode import encode
+from trunkline.dialects.cohere.encode import encode, listing
 from trunkline.dialects.cohere.errors import decode_error
 
 NAME: Final = "cohere"
 FRAMING: Final[Literal["sse"]] = "sse"
 
-__all__ = ["FRAMING", "NAME", "decode", "decode_error", "decode_frame", "encode"]
+__all__ = [
+    "FRAMING",
+    "NAME",
+    "continues",
+    "decode",
+    "decode_error",
+    "decode_frame",
+    "encode",
+    "listing",
+]

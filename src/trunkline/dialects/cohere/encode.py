@@ -28,6 +28,18 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     )
 
 
+def listing(deployment: Deployment) -> Outgoing:
+    """Make the request for the list of the provider's models, which costs nothing.
+
+    It is of the first version still. Source: https://docs.cohere.com/reference/list-models
+    2026-11-21
+    """
+    base = deployment.base_url.rstrip("/").removesuffix("/v2")
+    return Outgoing(
+        url=url(base, "/v1/models"), headers=headers(deployment), body=b"", method="GET"
+    )
+
+
 def url(base_url: str, path: str) -> str:
     """Return where `path` is below a base URL, whose query is kept."""
     base, mark, query = base_url.partition("?")

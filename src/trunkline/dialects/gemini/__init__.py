@@ -15,11 +15,21 @@ Source: https://ai.google.dev/gemini-api/docs/openai 2026-11-20
 
 from typing import Final, Literal
 
+from trunkline.codec import begins_anew as continues
 from trunkline.dialects.gemini.answer import decode, decode_frame
-from trunkline.dialects.gemini.encode import encode
+from trunkline.dialects.gemini.encode import encode, listing
 from trunkline.dialects.gemini.errors import decode_error
 
 NAME: Final = "gemini"
 FRAMING: Final[Literal["sse"]] = "sse"
 
-__all__ = ["FRAMING", "NAME", "decode", "decode_error", "decode_frame", "encode"]
+__all__ = [
+    "FRAMING",
+    "NAME",
+    "continues",
+    "decode",
+    "decode_error",
+    "decode_frame",
+    "encode",
+    "listing",
+]

@@ -38,6 +38,17 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     )
 
 
+def listing(deployment: Deployment) -> Outgoing:
+    """Make the request for the list of the provider's models, which costs nothing.
+
+    Source: https://ai.google.dev/api/models#method:-models.list 2026-11-21
+    """
+    base, mark, query = deployment.base_url.partition("?")
+    folder = "publishers/google/models" if "vertex" in deployment.quirks else "models"
+    url = f"{base.rstrip('/')}/{folder}{mark}{query}"
+    return Outgoing(url=url, headers=headers(deployment, stream=False), body=b"", method="GET")
+
+
 def _url(deployment: Deployment, *, stream: bool) -> str:
     base, mark, query = deployment.base_url.partition("?")
     method = "streamGenerateContent" if stream else "generateContent"

@@ -9,10 +9,19 @@ Source: https://docs.ollama.com/api/chat 2026-11-20
 from typing import Final, Literal
 
 from trunkline.dialects.ollama.answer import decode, decode_frame
-from trunkline.dialects.ollama.encode import encode
+from trunkline.dialects.ollama.encode import continues, encode, listing
 from trunkline.dialects.ollama.errors import decode_error
 
 NAME: Final = "ollama"
 FRAMING: Final[Literal["ndjson"]] = "ndjson"
 
-__all__ = ["FRAMING", "NAME", "decode", "decode_error", "decode_frame", "encode"]
+__all__ = [
+    "FRAMING",
+    "NAME",
+    "continues",
+    "decode",
+    "decode_error",
+    "decode_frame",
+    "encode",
+    "listing",
+]

@@ -10,7 +10,7 @@ Source: https://platform.openai.com/docs/api-reference/chat 2026-11-20
 from typing import Final, Literal
 
 from trunkline.dialects.openai_chat.answer import decode, decode_frame
-from trunkline.dialects.openai_chat.encode import encode
+from trunkline.dialects.openai_chat.encode import continues, encode, listing
 from trunkline.dialects.openai_chat.errors import decode_error
 from trunkline.dialects.openai_chat.quirks import QUIRKS
 from trunkline.dialects.openai_chat.request import read
@@ -23,10 +23,12 @@ __all__ = [
     "FRAMING",
     "NAME",
     "QUIRKS",
+    "continues",
     "decode",
     "decode_error",
     "decode_frame",
     "encode",
+    "listing",
     "read",
     "write",
 ]

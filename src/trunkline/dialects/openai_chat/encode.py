@@ -14,7 +14,7 @@ from msgspec.json import encode as dump
 from trunkline.dialects.openai_chat.build import TOOL_KINDS, Builder
 from trunkline.dialects.openai_chat.history import opened, without_reasoning
 from trunkline.dialects.openai_chat.quirks import Quirk, applying
-from trunkline.types import Call, Chat, Deployment, Outgoing, Wire
+from trunkline.types import Chat, Deployment, Outgoing, Wire
 
 Json = dict[str, Any]
 _OBJECT = Decoder(dict[str, Raw])
@@ -41,15 +41,35 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
         fields = Builder(foreign=foreign, reasoning_back=back).fields(chat.prompt)
     address(fields, chat, deployment)
     dropped = apply_quirks(fields, deployment, thoughts=thoughts)
+    if chat.partial:
+        _add_partial(fields, chat.partial, deployment)
     if foreign:
         dropped += [name for name in chat.prompt.extra if name not in fields]
         dropped += [tool.name for tool in chat.prompt.tools if tool.kind not in TOOL_KINDS]
     return Outgoing(
         url=endpoint(deployment, "/chat/completions"),
-        headers=headers(chat, deployment),
+        headers=headers(deployment, stream=chat.stream),
         body=dump(fields),
         dropped=tuple(dropped),
     )
+
+
+def continues(chat: Chat, deployment: Deployment) -> bool:
+    """Whether the provider goes on from `chat.partial`: one of its quirks says how."""
+    return any(
+        quirk.goes_on is not None and deployment.base_url.rstrip("/").endswith(quirk.below)
+        for quirk in applying(deployment)
+    )
+
+
+def _add_partial(fields: Json, partial: str, deployment: Deployment) -> None:
+    """Add the beginning of the answer as the last message, in the provider's way."""
+    messages, last = fields["messages"], {"role": "assistant", "content": partial}
+    for quirk in applying(deployment):
+        if quirk.goes_on is not None:
+            last |= quirk.goes_on.get("message", {})
+            fields |= quirk.goes_on.get("request", {})
+    fields["messages"] = [*opened(messages), last]
 
 
 def _relayed(wire: Wire) -> Json:
@@ -129,11 +149,20 @@ def url(base_url: str, path: str) -> str:
     return f"{base.rstrip('/')}{path}{mark}{query}"
 
 
-def headers(chat: Call, deployment: Deployment) -> dict[str, str]:
+def listing(deployment: Deployment) -> Outgoing:
+    """Make the request for the list of the provider's models, which costs nothing.
+
+    Source: https://platform.openai.com/docs/api-reference/models/list (2026-11-20)
+    """
+    fields = headers(deployment, stream=False)
+    return Outgoing(url=url(deployment.base_url, "/models"), headers=fields, body=b"", method="GET")
+
+
+def headers(deployment: Deployment, *, stream: bool) -> dict[str, str]:
     """Return the headers of a request: what is sent and taken, the key, the configured ones."""
     fields = {
         "content-type": "application/json",
-        "accept": "text/event-stream" if chat.stream else "application/json",
+        "accept": "text/event-stream" if stream else "application/json",
     }
     if deployment.api_key is not None:
         key = deployment.api_key.reveal()

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from trunkline.codec import retry_after_s
+from trunkline.codec import retry_after_s, room_after_s
 from trunkline.dialects.openai_chat.said import Said, said
 from trunkline.errors import (
     AuthFailed,
@@ -100,12 +100,16 @@ def _named(told: Said, headers: Mapping[str, str]) -> ProviderError:
     if kind is AuthFailed:
         message = f"the provider did not accept our credential{status}"
     wait_s = retry_after_s(headers)
+    if wait_s is None:
+        wait_s = told.retry_s
+    if wait_s is None and kind is UpstreamRateLimited:
+        wait_s = room_after_s(headers)
     return kind(
         message,
         upstream_status=told.status or None,
         upstream_code=told.code or told.type or None,
         param=told.param,
-        retry_after_s=told.retry_s if wait_s is None else wait_s,
+        retry_after_s=wait_s,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -32,6 +33,11 @@ class Quirk(Struct, frozen=True, kw_only=True):
     not_models: tuple[str, ...] = ()
     unless: tuple[str, str] | None = None
     """(option, value): nothing is dropped from a request that says this."""
+    goes_on: Mapping[Literal["message", "request"], Mapping[str, Any]] | None = None
+    """What is said in an assistant's message that stands last, and beside the messages, so that the
+    answer goes on from it; None = nothing would do."""
+    below: str = ""
+    """How the base URL must end for `goes_on` to hold."""
     no_reasoning_back: bool = False
     """Reasoning fields on old assistant messages are taken out."""
     history: tuple[Callable[[Messages], Messages], ...] = ()
@@ -190,6 +196,27 @@ QUIRKS: dict[str, Quirk] = {
     "reasoning_content_back": Quirk(
         why="thinking models need their reasoning_content back on tool turns, else 400",
         source="https://api-docs.deepseek.com/guides/thinking_mode 2026-11-20",
+    ),
+    "prefix": Quirk(
+        why="an assistant's message with prefix: true is the beginning of the answer",
+        source="https://docs.mistral.ai/api/#tag/chat 2026-11-20",
+        goes_on={"message": {"prefix": True}},
+    ),
+    "beta_prefix": Quirk(
+        why="as `prefix`, but only below its beta URL",
+        source="https://api-docs.deepseek.com/guides/chat_prefix_completion 2026-11-20",
+        goes_on={"message": {"prefix": True}},
+        below="/beta",
+    ),
+    "continue_final_message": Quirk(
+        why="vLLM and llama.cpp leave the last message open when both options are given",
+        source="https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html 2026-11-20",
+        goes_on={"request": {"continue_final_message": True, "add_generation_prompt": False}},
+    ),
+    "last_message_open": Quirk(
+        why="Ollama goes on with an assistant's message that stands last",
+        source="https://github.com/ollama/ollama/issues/6778 2026-11-20",
+        goes_on={},
     ),
     "api_key_header": Quirk(
         why="Azure takes the key in an api-key header",

@@ -71,17 +71,17 @@ def usage_of(wire: Json, quirks: frozenset[str], tier: Any = None) -> Usage:
 
 def _is_plain(wire: Json) -> bool:
     """Whether there is nothing in it but two counts and their sum, as in most answers."""
-    said = 0
-    for name, value in wire.items():
-        if name in _TOTALS:
-            if value.__class__ is not int or value < 0:
-                return False
-            said += 1
-        elif any(value.values()) if value.__class__ is dict else value:
+    prompt, completion = wire.get("prompt_tokens"), wire.get("completion_tokens")
+    total = wire.get("total_tokens")
+    if not prompt.__class__ is completion.__class__ is total.__class__ is int:
+        return False
+    if prompt < 0 or completion < 0 or prompt + completion != total:
+        return False
+    beside = wire.keys() - _TOTALS if len(wire) > len(_TOTALS) else ()
+    for value in map(wire.__getitem__, beside):
+        if any(value.values()) if value.__class__ is dict else value:
             return False
-    return said == len(_TOTALS) and (
-        wire["prompt_tokens"] + wire["completion_tokens"] == wire["total_tokens"]
-    )
+    return True
 
 
 def spelled(usage: Usage, cost: Cost | None = None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from msgspec.json import Decoder
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
-from trunkline.codec import BLANKS, unframed
+from trunkline.codec import BLANKS, SEAM_START, unframed
 from trunkline.dialects.openai_chat.body import body_of
 from trunkline.dialects.openai_chat.chunks import DONE, Chunks, Head
 from trunkline.dialects.openai_chat.usage import spelled_cost
@@ -105,6 +105,8 @@ class Writer:
         return Head.of(self._chat, self._spelling.id_prefix)
 
     def _edited(self, frame: Frame) -> bytes:
+        if frame.raw.startswith(SEAM_START):
+            return frame.raw
         if frame.events if not frame.raw else frame.mark & Mark.TERMINAL and _is_whole(frame):
             # No bytes to relay, or a whole body instead of a stream, or the stream was cut.
             self._relayed = False
@@ -115,6 +117,8 @@ class Writer:
         if frame.mark & Mark.TERMINAL:
             self._done = frame.raw
             return b""
+        if frame.mark & Mark.SHOWN:
+            self._shown = frame.raw
         before, self._held = self._held, b""
         return before + (self._usage(frame) if frame.mark & Mark.USAGE else frame.raw)
 

@@ -5,27 +5,27 @@ Bodies are read by the code that reads the configuration, so both say the same o
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Callable, Collection, Mapping
-from decimal import Decimal
 from typing import Any, get_args
 
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields, replace
 
 from trunkline.accounting.price import format_usd
-from trunkline.config.budgets import native
+from trunkline.config.budgets import native, zone
+from trunkline.config.connection import RATES
 from trunkline.config.environment import Environment
-from trunkline.config.model import BudgetRule, Period
+from trunkline.config.keys import tags, tenants
+from trunkline.config.model import ROLES, BudgetRule, Period
 from trunkline.config.node import Node
 from trunkline.errors import InputError
-from trunkline.storage.principals import ROLES, ApiKey, Budget, Person, Team, Tenant
+from trunkline.storage.principals import ApiKey, Budget, Person, Team, Tenant
 
 _MOST_CHARS = 256
 _MOST_ITEMS = 1000
+_MOST_PER_MINUTE = 10**15
 _MOST_NUSD = 9_000_000_000 * 10**9
-_LAST_S = 2**63 // 10**9 - 1
 _ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 _ODD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _NO_VARIABLES = Environment({})
@@ -102,31 +102,11 @@ def _amount(field: Node) -> int:
     return field.nano_usd()
 
 
-def _tenants(field: Node) -> tuple[str, ...]:
-    return ("*",) if field.value == "*" else field.texts()
-
-
-def _tags(field: Node) -> tuple[str, ...]:
-    for item in field.items():
-        if "," in item.text():
-            raise item.fault("write one tag, without a comma")
-    return field.texts()
-
-
-def _moment(field: Node) -> int:
-    """Read a time, by UTC where it names no zone; nanoseconds since the epoch."""
-    wanted = "a time before 2262, as 2027-01-31T12:00:00Z or in seconds since 1970"
-    try:
-        if isinstance(field.value, str):
-            at = datetime.datetime.fromisoformat(field.value.strip())
-            seconds = Decimal((at if at.tzinfo else at.replace(tzinfo=datetime.UTC)).timestamp())
-        else:
-            seconds = field.decimal(wanted)
-    except (ValueError, OverflowError):
-        raise field.fault(f"write {wanted}") from None
-    if not 0 <= seconds < _LAST_S:
-        raise field.fault(f"write {wanted}")
-    return round(seconds * 10**6) * 1000
+def _rates(field: Node) -> dict[str, int | None]:
+    said = {name: child.whole(1) for name, child in field.mapping(RATES).items()}
+    if max(said.values(), default=1) > _MOST_PER_MINUTE:
+        raise field.refusal(f"write at most {_MOST_PER_MINUTE} per minute")
+    return dict.fromkeys(RATES) | said
 
 
 def _info(field: Node) -> dict[str, str | None]:
@@ -154,6 +134,8 @@ _READERS: dict[type[Struct], dict[str, tuple[str, _Reader]]] = {
         "role": ("role", _role),
         "allowance_usd": ("allowance_nusd", _amount),
         "allowance_period": ("period", _period),
+        "allowance_timezone": ("timezone", zone),
+        "allowance_rolling": ("rolling", Node.flag),
     },
     ApiKey: {
         "name": ("name", _text),
@@ -162,9 +144,10 @@ _READERS: dict[type[Struct], dict[str, tuple[str, _Reader]]] = {
         "tier": ("tier", _id),
         "role": ("role", _role),
         "models": ("models", _texts),
-        "expires_at": ("expires_ns", _moment),
-        "may_act_for": ("may_act_for", _tenants),
-        "required_tags": ("required_tags", _tags),
+        "expires_at": ("expires_ns", Node.moment_ns),
+        "may_act_for": ("may_act_for", tenants),
+        "required_tags": ("required_tags", tags),
+        "rate_limits": ("rate_limits", _rates),
     },
 }
 """For each field of a body the column that it fills, and what reads it."""
@@ -188,6 +171,8 @@ def values(kind: type[Struct], body: Body, *, new: bool) -> dict[str, Any]:
             found[column] = usual.get(column)
             if found[column] is NODEFAULT:
                 raise child.fault("write another, or leave it out")
+    if "rate_limits" in found:
+        found |= found.pop("rate_limits") or dict.fromkeys(RATES)
     for name, text in (found.pop("basic_info", None) or {}).items():
         if found.setdefault(name, text) != text:
             raise InputError(f"basic_info.{name}: {name} says otherwise; leave one out", param=name)

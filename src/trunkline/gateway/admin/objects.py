@@ -9,6 +9,7 @@ from msgspec.structs import asdict
 from trunkline.accounting.leases import Seen
 from trunkline.accounting.period import window
 from trunkline.accounting.price import format_usd
+from trunkline.config.connection import RATES
 from trunkline.gateway.admin.asked import iso
 from trunkline.storage.principals import ApiKey, Budget, Item, Person, Team, Tenant
 
@@ -32,8 +33,12 @@ def shown(item: Item) -> dict[str, Any]:
             answer |= money(name.removesuffix("_nusd"), value)
         else:
             answer[name] = list(value) if isinstance(value, tuple) else value
+    if isinstance(item, ApiKey):
+        rates = {name: answer.pop(name) for name in RATES}
+        answer["rate_limits"] = rates if any(rates.values()) else None
     if isinstance(item, Person):
-        answer["allowance_period"] = answer.pop("period")
+        for name in ("period", "timezone", "rolling"):
+            answer[f"allowance_{name}"] = answer.pop(name)
         answer["basic_info"] = {"name": item.name, "email": item.email}
     return answer
 

@@ -36,9 +36,9 @@ from trunkline.storage.principals import (
     Budget,
     Item,
     Person,
-    Snapshot,
     Table,
 )
+from trunkline.storage.snapshot import Snapshot, snapshot
 
 KINDS = ("tenants", "teams", "users", "keys", "budgets")
 LONGEST_GRACE_S = 30 * 86400
@@ -197,7 +197,7 @@ class Registry:
 
     def snapshot(self) -> Snapshot:
         """Return all keys that are not revoked, and all budgets."""
-        return principals.snapshot(self._database)
+        return snapshot(self._database)
 
     # --- inside -------------------------------------------------------------------------------
 

@@ -137,9 +137,7 @@ class Rest:
 
     def _seen(self, rule: BudgetRule) -> Seen:
         """Return the state of a budget that was made at run time."""
-        # What its account is called depends on the configuration's budgets; the ledger knows how.
-        accounts = Ledger((*self._config.budgets, rule), self._clock).accounts()
-        account = [each for each in accounts if each.rule == rule][-1]
+        (account,) = Ledger([rule], self._clock).accounts()
         return self._leases.look(rule.scope, account.period, account.purse.window)
 
 

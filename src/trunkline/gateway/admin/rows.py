@@ -34,6 +34,8 @@ _PREFIXES = {
     "keys": "key_",
     "budgets": "bud_",
 }
+_WINDOW = ("period", "timezone", "rolling")
+"""When an allowance starts again."""
 
 
 class Rows:
@@ -101,13 +103,21 @@ class Rows:
 def _allowed(db: Session, user: Person, said: Mapping[str, Any]) -> Person:
     """Return a user whose allowance has a period, and is the only budget of its kind."""
     if user.allowance_nusd is None:
-        if said.get("period"):
-            raise InputError(
-                "allowance_period: there is no allowance; write allowance_usd as well",
-                param="allowance_period",
-            )
-        return replace(user, period=None)
+        for name in _WINDOW:
+            if said.get(name):
+                raise InputError(
+                    f"allowance_{name}: there is no allowance; write allowance_usd as well",
+                    param=f"allowance_{name}",
+                )
+        return replace(user, period=None, timezone="UTC", rolling=False)
     user = replace(user, period=user.period or "month")
-    if user.allowance is not None and {"allowance_nusd", "period"} & set(said):
+    if user.rolling and user.period == "total":
+        raise InputError(
+            "allowance_rolling: a total has no period; remove it, or write another period",
+            param="allowance_rolling",
+        )
+    if user.rolling or user.period == "total":
+        user = replace(user, timezone="UTC")  # it says nothing there
+    if user.allowance is not None and {"allowance_nusd", *_WINDOW} & set(said):
         rules.check_twin(db, user.allowance, user.id)
     return user

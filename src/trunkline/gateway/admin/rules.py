@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from trunkline.config.model import BudgetRule
+from trunkline.config.model import ROLES, BudgetRule
 from trunkline.errors import Conflict, InputError
 from trunkline.storage.database import Session
 from trunkline.storage.principals import (
@@ -19,7 +19,6 @@ from trunkline.storage.principals import (
     EVERY,
     KEYS,
     PERSONS,
-    ROLES,
     TEAMS,
     TENANTS,
     ApiKey,

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from itertools import pairwise
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 from trunkline.errors import RecordError
 from trunkline.storage.database import Session, Words
@@ -143,7 +144,7 @@ def upgrade(db: Session, words: Words, name: str) -> tuple[Migration, ...]:
         db.execute(words.unhurried)
         for step in found.pending:
             for statement in step.statements:
-                db.execute(statement.format(serial=words.serial))
+                db.execute(statement.format(**asdict(words)))
         stamp(db)
     return found.pending
 

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.dialects.anthropic.wire import ROW
-from trunkline.dialects.anthropic import encode, read
+from trunkline.dialects.anthropic import continues, encode, read
 from trunkline.types import Chat, Secret, Wire
 
 BODY = (
@@ -136,3 +136,32 @@ def test_vertex_has_the_model_in_the_path_and_the_version_in_the_body() -> None:
         "messages": [{"role": "user", "content": "Hi"}],
         "stream": True,
     }
+
+
+@pytest.mark.parametrize("typed", [False, True], ids=["relayed", "typed"])
+def test_the_beginning_of_an_answer_is_handed_on(typed: bool) -> None:
+    """As the last message, without the blanks at its end, which the API refuses."""
+    chat = replace(read(BODY), partial="Once upon ")
+    chat = replace(chat, body=chat.prompt) if typed else chat
+    assert json.loads(encode(chat, ROW).body)["messages"] == [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Once upon"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "thinking", "expected"),
+    [
+        ("claude-sonnet-4-5", None, True),
+        ("claude-3-5-haiku-20241022", {"type": "disabled"}, True),
+        ("claude-sonnet-4-5", {"type": "enabled", "budget_tokens": 1024}, False),
+        ("claude-sonnet-4-6", None, False),
+        ("claude-opus-5-5", None, False),
+        ("some-model", None, False),
+    ],
+)
+def test_who_goes_on_from_a_beginning(model: str, thinking: object, expected: bool) -> None:
+    """Models before 4.6 that are not asked to think; of an unknown one nothing is assumed."""
+    body = json.loads(BODY) | {"max_tokens": 2000} | ({"thinking": thinking} if thinking else {})
+    chat = read(json.dumps(body).encode())
+    assert continues(chat, replace(ROW, model=model)) is expected

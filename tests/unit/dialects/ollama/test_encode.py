@@ -44,6 +44,14 @@ def test_stream_is_always_said(stream: bool) -> None:
     assert ("ndjson" in made.headers["accept"]) is stream
 
 
+def test_an_answer_goes_on_from_its_beginning() -> None:
+    """It stands last, as the model's own; Ollama leaves such a message open."""
+    chat = Chat(model="m", body=Prompt(messages=(HI,)), partial="Once upon")
+    assert load("ollama").continues(chat, row())
+    body = json.loads(encode(chat, row()).body)
+    assert body["messages"][-1] == {"role": "assistant", "content": "Once upon"}
+
+
 def test_options_of_another_dialect_are_dropped_and_named() -> None:
     """Except those that only Ollama has, and those that only say how to answer."""
     asked = {

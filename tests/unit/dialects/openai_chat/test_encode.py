@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from trunkline.dialects.openai_chat import QUIRKS, encode, read
+from trunkline.dialects.openai_chat import QUIRKS, continues, encode, read
 from trunkline.dialects.openai_chat.quirks import applying
 from trunkline.types import Chat, Deployment, Outgoing, Prompt, Secret, Wire, say
 
@@ -269,3 +270,35 @@ def test_extra_options_of_a_typed_prompt_are_sent() -> None:
     body, out = sent(Chat(model="m", body=prompt), "openai_strict")
     assert body["service_tier"] == "flex"
     assert out.dropped == ("top_a",)
+
+
+GOES_ON: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "prefix": ({"prefix": True}, {}),
+    "continue_final_message": (
+        {},
+        {"continue_final_message": True, "add_generation_prompt": False},
+    ),
+    "last_message_open": ({}, {}),
+}
+
+
+@pytest.mark.parametrize("quirk", list(GOES_ON))
+@pytest.mark.parametrize("typed", [False, True], ids=["relayed", "typed"])
+def test_the_beginning_of_an_answer_is_handed_on(quirk: str, typed: bool) -> None:
+    """As the last message, in the provider's way; the caller's own messages stay as they are."""
+    chat = replace(ask(), partial="Once")
+    chat = replace(chat, body=chat.prompt) if typed else chat
+    message, beside = GOES_ON[quirk]
+    fields, _ = sent(chat, quirk)
+    last = {"role": "assistant", "content": "Once", **message}
+    assert fields["messages"] == [{"role": "user", "content": "Hi"}, last]
+    assert fields.keys() - {"model", "messages"} == beside.keys()
+    assert beside.items() <= fields.items()
+    assert continues(chat, row(quirk))
+
+
+def test_who_may_begin_anew_is_not_asked_to_go_on() -> None:
+    """Only where it is documented; DeepSeek only below its beta URL."""
+    assert not continues(ask(), row("max_tokens"))
+    assert not continues(ask(), row("beta_prefix"))
+    assert continues(ask(), row("beta_prefix", base_url="https://x.test/beta/"))

@@ -21,7 +21,7 @@ def encode(call: Embed, deployment: Deployment) -> Outgoing:
     dropped = apply_quirks(fields, deployment, thoughts=False)
     return Outgoing(
         url=endpoint(deployment, "/embeddings"),
-        headers=headers(call, deployment),
+        headers=headers(deployment, stream=False),
         body=dump(fields),
         dropped=tuple(name for name in dropped if name != "encoding_format"),
     )

@@ -13,6 +13,8 @@ Source: https://platform.openai.com/docs/api-reference/responses 2026-11-20
 
 from typing import Final, Literal
 
+from trunkline.codec import begins_anew as continues
+from trunkline.dialects.openai_chat.encode import listing
 from trunkline.dialects.openai_chat.errors import decode_error
 from trunkline.dialects.openai_chat.responses.answer import decode, decode_frame
 from trunkline.dialects.openai_chat.responses.encode import encode
@@ -22,4 +24,15 @@ from trunkline.dialects.openai_chat.responses.write import write
 NAME: Final = "openai_responses"
 FRAMING: Final[Literal["sse"]] = "sse"
 
-__all__ = ["FRAMING", "NAME", "decode", "decode_error", "decode_frame", "encode", "read", "write"]
+__all__ = [
+    "FRAMING",
+    "NAME",
+    "continues",
+    "decode",
+    "decode_error",
+    "decode_frame",
+    "encode",
+    "listing",
+    "read",
+    "write",
+]

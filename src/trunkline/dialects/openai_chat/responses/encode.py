@@ -50,7 +50,7 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     dropped += _fitted(fields, deployment)
     return Outgoing(
         url=url(deployment.base_url, "/responses"),
-        headers=headers(chat, deployment),
+        headers=headers(deployment, stream=chat.stream),
         body=dump(fields),
         dropped=tuple(sorted(dropped)),
     )

@@ -13,6 +13,11 @@ from trunkline.errors import InputError
 from trunkline.types import Chat, Deployment, Outgoing, Wire
 
 
+def continues(chat: Chat, deployment: Deployment) -> bool:
+    """Whether the model goes on from `chat.partial`: never, as prompts may be several or tokens."""
+    return False
+
+
 def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     """Make the request for a provider.
 
@@ -32,6 +37,6 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     address(fields, chat, deployment)
     return Outgoing(
         url=endpoint(deployment, "/completions"),
-        headers=headers(chat, deployment),
+        headers=headers(deployment, stream=chat.stream),
         body=dump(fields),
     )

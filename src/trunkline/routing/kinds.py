@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct
-
 from trunkline.errors import CapabilityMissing
+from trunkline.routing.names import Candidate
 from trunkline.types import Deployment
 
 ESTIMATE = "estimate"
 """The provider and the backend that counts tokens where nobody does who knows."""
 
 
-class Candidate(Struct, frozen=True):
-    """A deployment to try."""
-
-    deployment: Deployment
-    note: str | None = None
-    """What is different from what was asked for, naming both; None = nothing."""
-
-
-def fitting(kind: str, plan: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+def fitting(kind: str, plan: Sequence[Candidate]) -> tuple[Candidate, ...]:
     """Return those who may answer a call of this kind; without a dialect they take none.
 
     Vectors of two models cannot be compared, so embeddings fail over to the same model elsewhere
@@ -35,7 +26,7 @@ def fitting(kind: str, plan: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
         return _of_same_model(first, plan)
     if kind == "count_tokens":
         return (Candidate(first if first.dialect else _estimate(first)),)
-    return plan
+    return tuple(plan)
 
 
 def _of_same_model(first: Deployment, plan: Sequence[Candidate]) -> tuple[Candidate, ...]:

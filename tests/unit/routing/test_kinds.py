@@ -3,7 +3,8 @@
 import pytest
 
 from trunkline.errors import CapabilityMissing
-from trunkline.routing.candidate import Candidate, fitting
+from trunkline.routing.kinds import fitting
+from trunkline.routing.names import Candidate
 from trunkline.types import Deployment
 
 

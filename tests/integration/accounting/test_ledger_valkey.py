@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 from msgspec.structs import replace
 
+from tests import examples
 from tests.ledgers import Flaky, SqlEngine
 from tests.servers import Valkey as Server
 from tests.unit.accounting.test_ledger_machine import COST, HARD, STRICT, WHO, Machine, Process
@@ -96,9 +97,8 @@ class OwnProcess(Process):
         super().__init__(owner, rules, cast(Flaky, leases), clock)
 
     def begin_life(self, owner: str) -> None:
-        self._drawing.append(self._leases._shares)
         self._leases.leave_parent()
-        self._drawing.append(self._leases._shares)
+        self._drawing.append(self._leases._shares)  # once each: what is drawn is added up
         super().begin_life(owner)
 
 
@@ -172,12 +172,16 @@ class ValkeyMachine(Machine):
         super().teardown()
 
 
+@pytest.mark.parametrize(
+    "take", [examples.few, pytest.param(examples.some, marks=pytest.mark.torture)]
+)
 @pytest.mark.parametrize("share", [1, 5])
 @pytest.mark.parametrize("rules", [STRICT, HARD], ids=["strict", "hard"])
 def test_limits_hold_whatever_valkey_does(
     rules: tuple[BudgetRule, ...],
     share: int,
-    valkey: Server,
+    take: Callable[[], settings],
+    patient_valkey: Server,
     database_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -189,12 +193,14 @@ def test_limits_hold_whatever_valkey_does(
     monkeypatch.setattr(valkey_leases, "_TELL_S", 0)
     monkeypatch.setattr(pooled, "_ALL_TOLD_NS", 0)
     database = PostgresDatabase(database_url)
-    leases = ValkeyLeases(database, Valkey(valkey.url))
+    leases = ValkeyLeases(database, Valkey(patient_valkey.url))
     with contextlib.closing(leases):
         run_state_machine_as_test(
             cast(
                 Any,
-                functools.partial(ValkeyMachine, valkey, SqlEngine(database, leases), rules),
+                functools.partial(
+                    ValkeyMachine, patient_valkey, SqlEngine(database, leases), rules
+                ),
             ),
-            settings=settings(max_examples=25, stateful_step_count=50, deadline=None),
+            settings=take(),
         )

@@ -1,0 +1,3 @@
+"""The same, on PostgreSQL."""
+
+from tests.unit.gateway.test_registry_homes import *

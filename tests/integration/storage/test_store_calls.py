@@ -1,0 +1,3 @@
+"""The same, on PostgreSQL."""
+
+from tests.unit.storage.test_store_calls import *
