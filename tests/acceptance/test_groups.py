@@ -64,7 +64,7 @@ async def test_local_groups_ask_the_local_model(seed: Seed, up: FakeUpstream, na
     await seed(FIVE_GROUPS, FIVE_FALLBACKS)
     await complete(name, HELLO, "t")
     assert asked(up) == [("ollama", "qwen3:32b")]
-    assert up.requests[0].path == "/ollama/v1/chat/completions"
+    assert up.requests[0].path == "/ollama/api/chat"
 
 
 @pytest.mark.acceptance("K02")

@@ -209,7 +209,7 @@ async def test_a_quota_of_a_provider_sends_calls_to_the_next(
     for _ in range(3):
         await ask(line, chat(HELLO, "openai/m", call), NOBODY)
     paths = [request.path for request in up.requests]
-    assert paths == ["/v1/chat/completions", *["/ollama/v1/chat/completions"] * 2]
+    assert paths == ["/v1/chat/completions", *["/ollama/api/chat"] * 2]
 
 
 def settings(folder: Path, up: FakeUpstream, **more: Any) -> Path:
