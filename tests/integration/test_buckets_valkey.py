@@ -153,6 +153,34 @@ async def test_valkey_away_and_back(
     assert not taken(await one.take([draw(1)]))
 
 
+async def test_a_name_with_half_a_character_is_a_name(opened: Open) -> None:
+    """It has a bucket of its own, which all share."""
+    one, two = opened("one"), opened("two")
+    half = draw(10, bucket="user:\ud800 requests")
+    assert taken(await asyncio.wait_for(one.take([half]), 20))
+    assert not taken(await two.take([half]))
+    assert taken(await two.take([draw(10)]))
+
+
+async def test_a_question_that_cannot_be_asked_stops_nobody(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged, the machine's own buckets answer, and the next question is asked."""
+    buckets = opened()
+
+    def ask(*_: object) -> None:
+        raise ValueError("unexpected")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Valkey, "ask", ask)
+        assert taken(await asyncio.wait_for(buckets.take([draw(10)]), 20))
+        assert not taken(await buckets.take([draw()]))
+        assert buckets.trouble == WITHOUT
+    assert "Valkey could not be asked" in caplog.text
+    await until(lambda: not buckets.trouble)
+    assert taken(await buckets.take([draw(10)]))
+
+
 async def test_a_silent_valkey_is_not_waited_for_twice(opened: Open, valkey: Server) -> None:
     """One call waits a quarter of a second; those after it do not wait at all."""
     buckets = opened()

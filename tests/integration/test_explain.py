@@ -59,3 +59,14 @@ async def test_a_gateway_is_asked_how_its_deployments_are(monkeypatch: pytest.Mo
         code, _, err = once("explain", "nobody/x")
         assert (code, "nobody" in err) == (1, True)
         assert process.end() == (0, "")
+
+
+@pytest.mark.usefixtures("group")
+def test_a_gateway_whose_key_is_not_known_here(tmp_path: Path) -> None:
+    """It says so, and makes none, which that gateway would not know."""
+    with starting() as start:
+        process = start("--port", "0", TRUNKLINE_ADMIN_KEY="tl-admin-for-tests-only")
+        code, _, err = once("explain", "g")
+        assert (code, "set TRUNKLINE_ADMIN_KEY" in err) == (1, True)
+        assert not (tmp_path / "data" / "admin.key").exists()
+        assert process.end() == (0, "")

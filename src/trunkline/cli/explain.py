@@ -65,7 +65,7 @@ def _gateway(data_dir: Path, model: str) -> dict[str, Any] | None:
     """Return what the gateway on this data folder says; None = there is none.
 
     Raises:
-        TrunklineError: it says that such a call would be refused.
+        TrunklineError: it says that such a call would be refused, or its key is not known here.
     """
     from trunkline.gateway.keys import admin_key
     from trunkline.gateway.uplink import ask
@@ -74,7 +74,7 @@ def _gateway(data_dir: Path, model: str) -> dict[str, Any] | None:
         status, body = asyncio.run(ask(data_dir, "/status"))
         if status != 200:
             return None
-        key, _ = admin_key(os.environ, data_dir)
+        key, _ = admin_key(os.environ, data_dir, make=False)
         status, body = asyncio.run(_post(json.loads(body)["url"], key, {"model": model}))
     except OSError:
         return None

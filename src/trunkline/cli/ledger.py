@@ -53,8 +53,8 @@ def show(config: str | None, as_json: bool) -> None:
     """
     line = open_line(config)
     line.flush()
-    users = {key.user_id for key in line.config.keys if key.user_id is not None}
-    rules = (*line.config.budgets, *snapshot(line.store.database, users).rules)
+    made = snapshot(line.store.database, line.config.key_users)
+    rules = (*line.config.budgets, *made.rules)
     budgets = [_budget(account, _look(line, account)) for account in _accounts(line, rules)]
     holdings = _holdings(line)
     if as_json:

@@ -26,7 +26,6 @@ from trunkline.config import BudgetRule, Config, from_mapping, load
 from trunkline.discovery import entries
 from trunkline.errors import ConfigError, ProviderError, RecordError
 from trunkline.interfaces import UsageHook
-from trunkline.layers.ratelimit import Limiter
 from trunkline.reply import Reply
 from trunkline.routing.kinds import ESTIMATE
 from trunkline.routing.plan import Planner
@@ -180,7 +179,7 @@ class Trunkline:
         return list(dict.fromkeys((*config.groups, *config.aliases, *listed)))
 
     def status(self) -> dict[str, bool]:
-        """Tell for each provider whether it can be reached now and is not resting after failures.
+        """Tell for each provider whether it answers now and is not resting after failures.
 
         Asks each for the list of its models: free of charge, at most two seconds in all.
         """
@@ -193,11 +192,6 @@ class Trunkline:
     def check_writable(self) -> None:
         """Raise `RecordError` if calls could not be recorded now."""
         self._parts.journal.check()
-
-    @property
-    def limiter(self) -> Limiter:
-        """Who keeps the limits per minute: how often, and whether others can be heard."""
-        return self._parts.state.limiter
 
     def flush(self) -> None:
         """Render waiting log events and make every finished call visible in the store."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from msgspec.structs import replace
 
@@ -31,7 +31,7 @@ def checked(
     for name, group in groups.items():
         lists = {}
         for kind in KINDS:
-            targets = [_resolved(target, groups, aliases) for target in getattr(group, kind)]
+            targets = [resolved(target, groups, aliases) for target in getattr(group, kind)]
             for said, target in zip(getattr(group, kind), targets, strict=True):
                 if target not in groups:
                     raise ConfigError(
@@ -68,7 +68,8 @@ def loop(start: str, edges: Mapping[str, tuple[str, ...]]) -> list[str]:
     return []
 
 
-def _resolved(name: str, groups: Mapping[str, Group], aliases: Mapping[str, str]) -> str:
+def resolved(name: str, groups: Collection[str], aliases: Mapping[str, str]) -> str:
+    """Return the group that `name` stands for, or what is no group at the end of its aliases."""
     while name not in groups and name in aliases:
         name = aliases[name]
     return name

@@ -146,7 +146,8 @@ class Storage(Struct, frozen=True, kw_only=True):
     """Valkey or Redis: hands out money before PostgreSQL is asked, and keeps the rate limits of all
     replicas; None = there is none."""
     keep_days: int | None = None
-    """For how many days calls are kept one by one; None = for ever. Sums are always kept."""
+    """For how many days calls and the sums of quarter hours are kept; None = for ever, as the sums
+    of days always are."""
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -176,3 +177,8 @@ class Config(Struct, frozen=True, kw_only=True):
     """What the caller should say aloud, one line each."""
     source: str
     """The file that was read, or `environment`."""
+
+    @property
+    def key_users(self) -> frozenset[str]:
+        """Who pays for what is asked with a key of `keys`."""
+        return frozenset(key.user_id for key in self.keys if key.user_id is not None)

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from trunkline.config.fallbacks import resolved
 from trunkline.config.groups import Ranked, in_order, read_aliases, read_strategy, read_weight
 from trunkline.config.model import Group, Strategy
 from trunkline.config.node import Node
@@ -90,19 +91,27 @@ class ModelList(Struct, kw_only=True):
     """By kind, then by group."""
     nodes: dict[str, Node] = field(default_factory=dict)
     """Where each kind of fallbacks stands."""
+    default_fallbacks: tuple[str, ...] = ()
+    """Of every group that has no fallbacks, and is none of these."""
     aliases: dict[str, str] = field(default_factory=dict)
     retries: int = 2
     strategy: Strategy = "priority"
     default_provider: str | None = None
     """The one that takes any name, when `model_name: "*"` says so."""
 
-    def groups(self, providers: Mapping[str, Provider]) -> dict[str, Group]:
+    def groups(
+        self, providers: Mapping[str, Provider], aliases: Mapping[str, str]
+    ) -> dict[str, Group]:
         """Return the groups; a deployment whose provider is disabled is left out."""
         ranked: dict[str, list[Ranked]] = {}
         for entry in self.entries:
             rows = ranked.setdefault(entry.name, [])
             if entry.provider in providers:
                 rows.append(entry.ranked(providers[entry.provider], self.retries))
+        own = self.fallbacks.setdefault("fallbacks", {})
+        last = {resolved(target, ranked, aliases) for target in self.default_fallbacks}
+        for name in ranked.keys() - own.keys() - last:
+            own[name] = self.default_fallbacks
         return {name: self._group(name, rows) for name, rows in ranked.items()}
 
     def _group(self, name: str, ranked: list[Ranked]) -> Group:
@@ -137,18 +146,9 @@ def read(top: Mapping[str, Node]) -> ModelList:
             result.nodes[kind] = settings[kind]
             result.fallbacks[kind] = _fallbacks(settings[kind], names)
     if "default_fallbacks" in settings:
-        _default(settings["default_fallbacks"], names, result)
+        result.default_fallbacks = settings["default_fallbacks"].texts()
+        result.nodes.setdefault("fallbacks", settings["default_fallbacks"])
     return result
-
-
-def _default(node: Node, names: set[str], result: ModelList) -> None:
-    """Let every group that has no fallbacks, and is none of the default ones, have these."""
-    targets = node.texts()
-    own = result.fallbacks.setdefault("fallbacks", {})
-    result.nodes.setdefault("fallbacks", node)
-    last = {result.aliases.get(target, target) for target in targets}
-    for name in names - own.keys() - last:
-        own[name] = targets
 
 
 def _take(item: Node, result: ModelList, identities: dict[Any, str]) -> None:

@@ -199,7 +199,7 @@ def _groups(
     known: groups.Known,
     aliases: Mapping[str, str],
 ) -> dict[str, Group]:
-    found = listed.groups(known.providers)
+    found = listed.groups(known.providers, aliases)
     nodes = node.entries() if node else {}
     for name, child in nodes.items():
         if name in found:

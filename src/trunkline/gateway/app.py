@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
 
 from trunkline import dialects
 from trunkline.client import Trunkline
@@ -151,9 +152,10 @@ class Gateway:
             request.answer(503, b'{"status":"the journal cannot be written"}')
         else:
             line = self._line
-            trouble = "; ".join(filter(None, (line.limiter.buckets.trouble, line.exchange.trouble)))
+            troubles = line.state.limiter.buckets.trouble, line.exchange.trouble
+            trouble = "; ".join(filter(None, troubles))
             said = {"status": "degraded", "why": trouble} if trouble else {"status": "ready"}
-            request.answer(200, json.dumps(said, separators=(",", ":")).encode())
+            request.answer(200, msgspec.json.encode(said))
 
     def _check_origin(self, request: Request) -> None:
         """Refuse what a web page of somebody else, or a name that was bent to us, may send."""

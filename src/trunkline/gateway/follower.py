@@ -59,7 +59,7 @@ class Follower:
         """Take budgets and limits, and return the keys by digest; None = nothing has changed."""
         database = self._line.store.database
         config = self._line.config
-        users = frozenset(key.user_id for key in config.keys if key.user_id is not None)
+        users = config.key_users
         with database.session() as db:
             if (principals.version(db), users) == self._seen:
                 return None

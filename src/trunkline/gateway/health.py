@@ -61,7 +61,11 @@ def _judged(
 
 def deployments(config: Config, news: Mapping[str, Seen]) -> list[dict[str, Any]]:
     """Return a row for each deployment that is configured, or was asked."""
-    rows = {row.name: row for row in _configured(config)}
+    rows: dict[str, Deployment] = {}
+    for row in _configured(config):
+        known = rows.get(row.name, row)  # a group may bound it further than its provider
+        bound = row if known.limits.max_parallel is None else known
+        rows[row.name] = replace(bound, rates=(*known.rates, *row.rates))
     for name in news:
         provider, _, model = name.partition("/")
         if name not in rows and provider in config.providers:

@@ -107,10 +107,13 @@ def digester(secret: bytes) -> Callable[[str], bytes]:
     return lambda key: hmac.digest(pepper, key.encode(errors="surrogateescape"), "sha256")
 
 
-def admin_key(environ: Mapping[str, str], data_dir: Path) -> tuple[str, bool]:
+def admin_key(environ: Mapping[str, str], data_dir: Path, *, make: bool = True) -> tuple[str, bool]:
     """Return the administrator's key, and whether it was made just now.
 
     `TRUNKLINE_ADMIN_KEY`, else the file `admin.key` (0600), written at the first start.
+
+    Raises:
+        ConfigError: there is none and `make` is false, or it cannot be one, be read or be kept.
     """
     given = environ.get("TRUNKLINE_ADMIN_KEY", "").strip()
     if given:
@@ -121,8 +124,13 @@ def admin_key(environ: Mapping[str, str], data_dir: Path) -> tuple[str, bool]:
             )
         know([given])
         return given, False
+    path = data_dir / "admin.key"
+    if not make and not path.exists():
+        raise ConfigError(
+            "the gateway's key is not known here; set TRUNKLINE_ADMIN_KEY as the gateway has it"
+        )
     fresh = "tl-admin-" + secrets.token_urlsafe(24)
-    key, made = _kept(data_dir / "admin.key", fresh, _SHORTEST_ADMIN_KEY_CHARS)
+    key, made = _kept(path, fresh, _SHORTEST_ADMIN_KEY_CHARS)
     know([key])
     return key, made
 

@@ -66,7 +66,7 @@ class Steward:
         self._telling = Telling(Outbox(self._store.database, config.data_dir))
         self._workers: dict[asyncio.StreamWriter, Report] = {}
         self._ever: dict[int, Report] = {}
-        """What each worker said last, those that are gone included."""
+        """What each worker said last, but for what it saw; those that are gone included."""
         self._prober = Prober(SystemClock())
         self._ingested_s = time.monotonic()
         self._trouble = ""
@@ -165,7 +165,7 @@ class Steward:
         asked = f"{question.method} {question.path}"
         if asked == "POST /worker":
             report = self._workers[writer] = msgspec.json.decode(question.body, type=Report)
-            self._ever[report.pid] = report
+            self._ever[report.pid] = replace(report, seen={})
             self._alone.clear()
             return "200 OK", _JSON, b"{}"
         if asked == "POST /ingest":

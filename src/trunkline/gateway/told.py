@@ -9,7 +9,6 @@ import sys
 import msgspec
 from msgspec import Struct
 
-_LOGGERS = ("trunkline.gateway", "trunkline.journal", "trunkline.keeper")
 _LOUD = ("LLM circuit opened", "LLM deployment disabled")
 
 
@@ -35,12 +34,13 @@ def told() -> Told:
     """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("trunkline: %(message)s"))
-    for name in _LOGGERS:
-        logging.getLogger(name).addHandler(handler)
+    logger = logging.getLogger("trunkline")  # its own records are events
+    plain = logging.StreamHandler()
+    plain.addFilter(lambda record: record.name != logger.name)
+    plain.setFormatter(logging.Formatter("trunkline: %(message)s"))
+    logger.addHandler(plain)
     loud = logging.StreamHandler()
     loud.addFilter(lambda record: record.msg in _LOUD)
     loud.setFormatter(logging.Formatter("trunkline: %(message)s: %(deployment)s, %(error_code)s"))
-    logging.getLogger("trunkline").addHandler(loud)
+    logger.addHandler(loud)
     return msgspec.json.decode(sys.argv[1], type=Told)

@@ -8,7 +8,6 @@ from trunkline.clock import Clock
 from trunkline.errors import (
     AuthFailed,
     CircuitOpen,
-    LocalRefusal,
     ProviderError,
     TrunklineError,
     UpstreamRateLimited,
@@ -164,16 +163,16 @@ class _Watch:
         )
         if vital.pressure is not None and vital.pressure.ease(now_s):
             vital.pressure = None
-        self._leave()
+        self._leave(now_s)
 
     def fail(self, error: BaseException | None) -> None:
         """It ended otherwise; None = its caller left."""
         vital, now_s = self._vital, self._tools.clock.monotonic_s()
         if not isinstance(error, TrunklineError):
             vital.circuit.leave(self._era)
-            self._leave()
+            self._leave(now_s)
             return
-        if error.code in SIGNS and not isinstance(error, LocalRefusal):
+        if error.code in SIGNS:
             if vital.pressure is None:
                 vital.pressure = Pressure(vital.busy, now_s)
             else:
@@ -181,13 +180,13 @@ class _Watch:
         if error.fault == "deployment":
             vital.pace.fail(now_s)
         self._tell(vital.circuit.fail(error, now_s, self._era), now_s)
-        self._leave()
+        self._leave(now_s)
 
-    def _leave(self) -> None:
+    def _leave(self, now_s: float) -> None:
         vital = self._vital
         vital.busy -= 1
         if self._waiting:
-            vital.hear(self._tools.clock.monotonic_s())
+            vital.hear(now_s)
         if vital.freed is not None:
             vital.freed()
 

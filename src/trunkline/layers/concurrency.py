@@ -39,7 +39,9 @@ class Gate:
         """Slots that somebody has; more than `size` for a while where that was made smaller."""
         self.shed = 0
         """How many were sent away without a slot."""
-        self._name, self._vital, self._clock = name, vital, clock
+        self.vital = vital
+        """The deployment's; another one once that was forgotten meanwhile."""
+        self._name, self._clock = name, clock
         self._waiting: Turns[asyncio.Future[None]] = Turns()
         self._coming = 0
         """Have been given their turn and have not begun yet."""
@@ -104,8 +106,8 @@ class Gate:
     def _has_room(self) -> bool:
         if self.size is not None and self.taken >= self.size:
             return False
-        pressure = self._vital.pressure
-        return pressure is None or self._vital.busy + self._coming + 1 <= pressure.limit
+        pressure = self.vital.pressure
+        return pressure is None or self.vital.busy + self._coming + 1 <= pressure.limit
 
     def _refuse_the_hopeless(self, owner: str, most_s: float) -> None:
         """Send somebody away where the queue is full: the newcomer, or who takes most of it."""
@@ -155,6 +157,7 @@ class Parallel:
             if len(here) >= _MOST_GATES:  # callers may invent model names
                 self._clear(here)
             gate = here[deployment] = Gate(deployment, vital, size, self.clock)
+        gate.vital = vital
         if gate.size != size:  # a new configuration may say otherwise
             gate.resize(size)
         if vital.pressure is not None and vital.freed is None:

@@ -85,8 +85,9 @@ def _delay_s(
 
 def _in_time(call: Call, clock: Clock, delay_s: float) -> bool:
     trail = call.trail
-    if trail is not None and len(trail.attempts) >= _MOST_ATTEMPTS:
+    assert trail is not None
+    if len(trail.attempts) >= _MOST_ATTEMPTS:
         return False
-    if call.timeout_s is None or trail is None:
+    if call.timeout_s is None:
         return True
     return clock.monotonic_s() + delay_s < trail.started_s + call.timeout_s

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.json import encode
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from trunkline.clock import Clock
 from trunkline.errors import InputError, TrunklineError
@@ -129,10 +129,12 @@ def check_said(call: Call) -> None:
     # As JSON, which is longer, and with half characters as they are recorded.
     said = [name.encode(errors="backslashreplace").decode() for name in names if name]
     if (size_bytes := len(encode(said))) > _MOST_INDEXED_BYTES:
+        said_by = {"tags": "".join(call.tags), "model": call.model, **asdict(who)}
+        param = max(said_by, key=lambda name: len(said_by[name] or ""))
         raise InputError(
-            f"'tags' are too long: with the model and who pays {size_bytes} bytes, of which "
-            f"{_MOST_INDEXED_BYTES} can be looked up; write fewer or shorter ones",
-            param="tags",
+            f"'{param}' takes too much room: model, provider, tags and who pays have {size_bytes} "
+            f"bytes together, of which {_MOST_INDEXED_BYTES} can be looked up; write less",
+            param=param,
         )
 
 

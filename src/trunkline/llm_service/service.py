@@ -120,7 +120,7 @@ class LLMService:
         return self.line.models()
 
     def get_provider_status(self) -> dict[str, bool]:
-        """Tell for each provider whether it can be reached now and is not failing; free."""
+        """Tell for each provider whether it answers now and is not failing; free."""
         return self.line.status()
 
 

@@ -202,7 +202,7 @@ class Circuit:
             self._rest("limited", now_s, wait_s, code)
 
     def _count(self, now_s: float, cause: str, *, certain: bool) -> Event | None:
-        """Count a failure; a ramp and a probe end with the first."""
+        """Count a failure; the first ends a probe, and a ramp after a rest that was begun here."""
         self._age(now_s)
         self._bad += 1
         self._run += 1

@@ -142,7 +142,7 @@ class FileBuckets:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            _claimed(self._fd, _PATIENCE_S)  # done without, zeros may be written twice
             if os.fstat(self._fd).st_size < _SIZE_BYTES:
                 # Written out, for a hole that finds no room on the disk later kills the process.
                 os.pwrite(self._fd, bytes(_SIZE_BYTES), 0)

@@ -117,7 +117,7 @@ class Valkey:
         """
         return self.ask(keys, [what, *given]) if keys else None
 
-    def ask(self, keys: Sequence[str], given: Sequence[int | str]) -> list[int] | None:
+    def ask(self, keys: Sequence[str | bytes], given: Sequence[int | str]) -> list[int] | None:
         """Run the script with these `KEYS` and `ARGV`; None = nobody knows whether it ran."""
         if not self.usable:
             return None

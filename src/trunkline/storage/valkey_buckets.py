@@ -9,6 +9,7 @@ nobody waits to find out whether it is back. What Valkey forgets in a restart ma
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import weakref
@@ -63,6 +64,7 @@ _LAST, _FORCED = 1, 2
 _MOST_TOGETHER = 100
 _US = 1000
 """Nanoseconds."""
+_log = logging.getLogger("trunkline.storage")
 _open: weakref.WeakSet[ValkeyBuckets] = weakref.WeakSet()
 
 
@@ -157,14 +159,18 @@ class ValkeyBuckets:
             self._ask([each for each in batch if each.answer.set_running_or_notify_cancel()])
 
     def _ask(self, batch: Sequence[_Wanted]) -> None:
-        keys: list[str] = []
+        keys: list[bytes] = []
         given: list[int] = []
         for wanted in batch:
             for left, draw in zip(range(len(wanted.draws) - 1, -1, -1), wanted.draws, strict=True):
-                keys.append(self._prefix + draw.bucket)
+                keys.append(f"{self._prefix}{draw.bucket}".encode(errors="backslashreplace"))
                 flags = (0 if left else _LAST) + (_FORCED if wanted.forced else 0)
                 given += (flags, draw.per_minute, draw.units)
-        answer = self._valkey.ask(keys, given)
+        answer = None
+        try:
+            answer = self._valkey.ask(keys, given)
+        except Exception:  # whoever waits, now or later, would wait for good
+            _log.exception("Valkey could not be asked, %s", WITHOUT)
         self._away = answer is None
         said = None if answer is None else iter(answer)
         for wanted in batch:

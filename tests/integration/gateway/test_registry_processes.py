@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.unit.gateway.registries import registry
+from trunkline.storage.snapshot import snapshot
 from trunkline.storage.sqlite import SqliteDatabase
 
 PROCESS = """
@@ -57,6 +58,6 @@ def test_two_processes_make_each_user_once(tmp_path: Path) -> None:
     assert sum(map(int, outs)) == 40
     with closing(SqliteDatabase(path)) as database:
         made = registry(database)
-        assert len(made.snapshot().keys) == 80
-        assert made.version() == 120
+        assert len(snapshot(database).keys) == 80
+        assert snapshot(database).version == 120
         assert len(made.page("users")["data"]) == 40

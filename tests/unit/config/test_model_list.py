@@ -116,8 +116,9 @@ def test_fallbacks_by_cause_and_by_default() -> None:
                 "default_fallbacks": ["finally"],
                 "context_window_fallbacks": [{"a": ["longer"]}],
                 "content_policy_fallbacks": [{"a": ["b"]}],
-                "model_group_alias": {"longer": "long", "finally": "last"},
+                "model_group_alias": {"longer": "long", "finally": "latest"},
             },
+            "llm_service": {"aliases": {"latest": "newest", "newest": "last"}},
         },
         {},
     )
@@ -130,7 +131,6 @@ def test_fallbacks_by_cause_and_by_default() -> None:
     group = config.groups["a"]
     assert group.context_window_fallbacks == ("long",)
     assert group.content_policy_fallbacks == ("b",)
-    assert config.aliases == {"longer": "long", "finally": "last"}
 
 
 def test_aliases_of_both_forms_make_no_circle() -> None:

@@ -86,3 +86,21 @@ def test_deployments(config: Config) -> None:
     assert (found["first_token_ms"], found["first_token_p95_ms"], found["busy"]) == (251, 1000, 1)
     assert found["limits"] == {"max_parallel": 4, "slots": 2, "rates": {}}
     assert found["heard_at"] == "2027-01-15T08:00:00.000Z"
+
+
+def test_what_groups_say_of_a_deployment() -> None:
+    """Its bounds are those of all groups that have it, besides those of its provider."""
+    entry = {"model": "ollama/m", "max_parallel_requests": 3, "rpm": 60}
+    listed = [
+        {"model_name": "a", "litellm_params": {"model": "ollama/m"}},
+        {"model_name": "b", "litellm_params": entry},
+    ]
+    groups = {"g": {"deployments": [{"model": "ollama/m", "rate_limits": {
+        "tokens_per_minute": 9}}]}}  # fmt: skip
+    config = from_mapping({"model_list": listed, "llm_service": {"groups": groups}}, {})
+    (row,) = deployments(config, {})
+    assert row["limits"]["max_parallel"] == 3
+    assert row["limits"]["rates"] == {
+        "deployment:ollama/m@b": {"requests_per_minute": 60, "tokens_per_minute": None},
+        "deployment:ollama/m@g": {"requests_per_minute": None, "tokens_per_minute": 9},
+    }

@@ -39,6 +39,15 @@ def test_the_admin_key_is_made_once(tmp_path: Path) -> None:
     assert scrub(f"key {key}.") == f"key {MASK}."
 
 
+def test_a_key_that_is_only_looked_for(tmp_path: Path) -> None:
+    """None is made; what there is, is found."""
+    with pytest.raises(ConfigError, match="not known here; set TRUNKLINE_ADMIN_KEY"):
+        admin_key({}, tmp_path, make=False)
+    assert not any(tmp_path.iterdir())
+    key, _ = admin_key({}, tmp_path)
+    assert admin_key({}, tmp_path, make=False) == (key, False)
+
+
 def test_of_several_starts_at_once_one_makes_the_key(tmp_path: Path) -> None:
     """All agree on the key, and only one shows it."""
     with ThreadPoolExecutor(16) as pool:

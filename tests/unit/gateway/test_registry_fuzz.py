@@ -21,6 +21,7 @@ from trunkline.storage.principals import (
     ApiKey,
     Person,
 )
+from trunkline.storage.snapshot import snapshot
 from trunkline.storage.sqlite import SqliteDatabase
 
 FIELDS = (
@@ -117,6 +118,6 @@ def test_any_body_is_taken_or_refused(steps: list[tuple[str, str, str, Any]]) ->
             except InputError:
                 assert rows(database) == before
             check(database)
-        made.snapshot()
+        snapshot(database)
         for kind in KINDS:
             made.page(kind)

@@ -9,6 +9,7 @@ from trunkline.accounting.leases import Seen
 from trunkline.config.model import Allowance
 from trunkline.errors import Conflict, InputError
 from trunkline.storage.database import Database
+from trunkline.storage.snapshot import snapshot
 
 
 def test_a_budget_is_checked_like_a_configured_one(database: Database) -> None:
@@ -34,14 +35,14 @@ def test_a_budget_is_checked_like_a_configured_one(database: Database) -> None:
     }
     changed = made.change("budgets", answer["id"], {"amount_usd": "7", "alert_at": None})
     assert changed == {**answer, "amount_usd": "7.00", "amount_nusd": 7 * 10**9, "alert_at": []}
-    (rule,) = made.snapshot().budgets
+    (rule,) = snapshot(database).budgets
     assert (rule.scope, rule.amount_nusd, rule.timezone) == (
         "tenant:acme",
         7 * 10**9,
         "Europe/Berlin",
     )
     assert made.remove("budgets", answer["id"])["deleted"]
-    assert made.snapshot().budgets == ()
+    assert snapshot(database).budgets == ()
 
 
 @pytest.mark.parametrize(
@@ -129,9 +130,9 @@ def test_an_allowance_holds_for_the_keys_of_its_user(database: Database) -> None
     made = peopled(database)
     answer = made.change("users", "ada", {"allowance_usd": "2.5"})
     assert (answer["allowance_nusd"], answer["allowance_period"]) == (2_500_000_000, "month")
-    assert made.snapshot().rules == ()
+    assert snapshot(database).rules == ()
     key(made, user_id="ada")
-    assert made.snapshot().rules == (
+    assert snapshot(database).rules == (
         Allowance(scope="user:ada", amount_nusd=2_500_000_000, period="month"),
     )
     assert refused(made.change, "users", "ada", {"allowance_usd": -1}) == (
@@ -140,7 +141,7 @@ def test_an_allowance_holds_for_the_keys_of_its_user(database: Database) -> None
     )
     assert made.find("users", "ada") == answer
     made.change("users", "ada", {"allowance_usd": None})
-    assert made.snapshot().rules == ()
+    assert snapshot(database).rules == ()
 
 
 def test_when_an_allowance_starts_again(database: Database) -> None:
@@ -150,7 +151,7 @@ def test_when_an_allowance_starts_again(database: Database) -> None:
 
     def change(**said: Any) -> tuple[str, bool]:
         made.change("users", "ada", {f"allowance_{name}": value for name, value in said.items()})
-        (rule,) = made.snapshot().allowances
+        (rule,) = snapshot(database).allowances
         return rule.timezone, rule.rolling
 
     for name in ("timezone", "rolling"):

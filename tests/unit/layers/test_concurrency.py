@@ -417,6 +417,20 @@ def test_who_waits_on_another_loop_is_woken() -> None:
     assert ended.is_set()
 
 
+async def test_a_gate_goes_by_the_vital_of_now() -> None:
+    """The one it was made with may have been forgotten, and its pressure with it."""
+    parallel, vital = Parallel(ManualClock(), Health()), Vital()
+    parallel.gate("p/m", Vital(), None)
+    vital.busy, vital.pressure = 1, Pressure(1, 0.0)
+    task = asyncio.ensure_future(parallel.gate("p/m", vital, None).take(""))
+    await asyncio.sleep(0)
+    assert parallel.waiting() == {"p/m": 1}
+    vital.busy = 0
+    assert vital.freed is not None
+    vital.freed()
+    await task
+
+
 async def test_names_that_callers_invent_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gates where nobody is are forgotten when there are many, and what they counted is not."""
     monkeypatch.setattr(layer, "_MOST_GATES", 3)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.scripted import SILENCE, text, whole
-from tests.unit.layers.double import WHOLE, Answer, Inner, ask, settle
+from tests.unit.layers.double import STREAM, WHOLE, Answer, Inner, ask, settle
 from trunkline.config.model import Group, Hedge
 from trunkline.errors import AllProvidersUnavailable, BudgetHeld, ConnectionLost, InputError
 from trunkline.layers.route import Hedges, route
@@ -49,9 +49,9 @@ class House:
         )
         return await self.inners[number](call)
 
-    def begin(self) -> asyncio.Task[Reply]:
+    def begin(self, **fields: Any) -> asyncio.Task[Reply]:
         """Make a call of its own trail."""
-        self.call = ask(trail=Trail())
+        self.call = ask(trail=Trail(), **fields)
         return asyncio.ensure_future(self.service(self.call))
 
     @property
@@ -202,23 +202,25 @@ async def test_no_more_than_its_share() -> None:
     assert house.asked == [100, hedged]
 
 
-async def test_p95_of_what_the_group_has_seen() -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_p95_of_what_the_group_has_seen(stream: bool) -> None:
     """No second attempt before enough calls were seen; then at the time 95 of 100 began in."""
     house = House(SILENCE, OTHER, hedge=Hedge(max_share=1.0))
-    silent, quick = house.inners[0].answers, WHOLE
+    silent, quick = house.inners[0].answers, STREAM if stream else WHOLE
     for _ in range(20):
         silent[0] = quick
         house.inners[0].turns = 3
-        task = house.begin()
+        task = house.begin(stream=stream)
         await asyncio.sleep(0)
         house.clock.advance(0.2)
         (await task).abandon()
     assert house.asked == [20, 0]
     silent[0] = SILENCE
-    task = house.begin()
+    task = house.begin(stream=stream)
     await house.clock.elapse(0.15)
     assert house.asked == [21, 0]
     await house.clock.elapse(0.06)
+    assert house.asked == [21, 1]
     assert (await (await task).message()).text == "other"
 
 

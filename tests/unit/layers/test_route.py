@@ -70,6 +70,17 @@ async def test_what_differs_is_told_of_those_that_were_tried() -> None:
     assert call.trail.warnings == ["m2 instead of m"]
 
 
+async def test_what_differs_is_told_of_the_first_as_well() -> None:
+    """Also where it answers, and nobody else is there: the caller did not ask for it."""
+    row, call = Deployment(provider="p", model="m2"), ask(trail=Trail())
+    plan = Plan((Candidate(row, "m2 instead of m", "recovers"),))
+    service = route(lambda call: plan, Hedges(ManualClock(), Health()))(Inner(WHOLE))
+    await (await service(call)).message()
+    assert call.trail is not None
+    assert call.trail.warnings == ["m2 instead of m"]
+    assert call.trail.route == ["p/m2: recovers", "p/m2: answered"]
+
+
 FAIL_OVER = [
     error
     for error in vars(errors).values()

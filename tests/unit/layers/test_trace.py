@@ -116,7 +116,8 @@ async def test_every_error_says_which_call_it_ended(how: str) -> None:
         ({"tags": ("t" * 240,) * 10}, "tags"),
         ({"tags": ("\xfc" * 120,) * 10}, "tags"),
         ({"tags": ("\ud800" * 250, "\x01" * 250)}, "tags"),
-        ({"model": "\x01" * 250}, "tags"),
+        ({"model": "\x01" * 250}, "model"),
+        ({"principal": Principal(user_id="\x01" * 250, team_id="\x01" * 249)}, "user_id"),
         ({"tags": ["t", 1]}, "tags[1]"),
     ],
 )

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,23 @@ def test_a_process_that_stands_still_stops_nobody(tmp_path: Path) -> None:
         assert 0.02 <= first_s < 5
         assert taken(now(buckets.take([draw()])))
         assert time.monotonic() - began_s - first_s < first_s
+    assert not taken(now(buckets.take([draw()])))
+    buckets.close()
+
+
+def test_a_process_that_stands_still_lets_others_open_the_file(tmp_path: Path) -> None:
+    """Also one that has only made it."""
+    path = tmp_path / "buckets"
+    buckets = FileBuckets(path, lambda: 0)
+    with path.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        end = threading.Timer(5, fcntl.flock, (other, fcntl.LOCK_UN))
+        end.start()
+        began_s = time.monotonic()
+        assert taken(now(buckets.take([draw(10)])))
+        assert time.monotonic() - began_s < 4
+        end.cancel()
+        end.join()
     assert not taken(now(buckets.take([draw()])))
     buckets.close()
 

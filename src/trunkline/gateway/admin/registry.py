@@ -38,7 +38,6 @@ from trunkline.storage.principals import (
     Person,
     Table,
 )
-from trunkline.storage.snapshot import Snapshot, snapshot
 
 KINDS = ("tenants", "teams", "users", "keys", "budgets")
 LONGEST_GRACE_S = 30 * 86400
@@ -187,17 +186,6 @@ class Registry:
         with self._writing() as db:
             secret, item = self._renew(db, rules.live(_found(db, KEYS, id)), grace_s)
         return self._answer(item) | {"key": secret}
-
-    # --- for workers --------------------------------------------------------------------------
-
-    def version(self) -> int:
-        """Return a number that is another one after every change; cheap."""
-        with self._database.session() as db:
-            return principals.version(db)
-
-    def snapshot(self) -> Snapshot:
-        """Return all keys that are not revoked, and all budgets."""
-        return snapshot(self._database)
 
     # --- inside -------------------------------------------------------------------------------
 

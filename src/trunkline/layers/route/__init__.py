@@ -32,10 +32,12 @@ def route(plan: Callable[[Call], Plan], hedges: Hedges) -> Layer:
     def layer(inner: Service) -> Service:
         async def service(call: Call) -> Reply:
             way = plan(call)
-            if way.group is not None or way.skipped or not way.candidates:
+            best = way.candidates[0] if way.candidates else None
+            # What there is to tell of a choice, the walk tells.
+            if best is None or best.note or best.reason or way.group is not None or way.skipped:
                 return await Walk(inner, call, way, hedges).answer()
             # Most calls need no more than their first candidate, and get it without a walk.
-            first = way.candidates[0].deployment
+            first = best.deployment
             assert call.trail is not None
             if len(way.candidates) > 1:
                 call.trail.others = hedges.any_awake(way.candidates[1:])

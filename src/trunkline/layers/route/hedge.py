@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 
 from trunkline.clock import Clock
@@ -25,14 +26,15 @@ class Hedges:
         self.clock = clock
         self._health = health
         self._saved: dict[str, float] = {}
-        self._paces: dict[str, Pace] = {}
+        self._paces: defaultdict[str, Pace] = defaultdict(Pace)
 
     def of(self, group: str, rule: Rule, *, stream: bool) -> Hedge:
         """Count a call of `group` and return what holds for it."""
         saved = self._saved.get(group, 0.0) + rule.max_share
         self._saved[group] = min(saved, _MOST_SAVED)
-        pace = self._paces.setdefault(group, Pace())
-        wait_s = rule.after if rule.after is not None else pace.late_s(stream=stream)
+        wait_s = rule.after
+        if wait_s is None:
+            wait_s = self._paces[group].late_s(stream=stream)
         return Hedge(self, group, wait_s, stream=stream)
 
     def is_well(self, deployment: str) -> bool:
@@ -55,8 +57,11 @@ class Hedges:
 
     def learn(self, group: str, begun_s: float, *, stream: bool) -> None:
         """Remember how long a caller waited for an answer of `group` to begin."""
-        now_s = self.clock.monotonic_s()
-        self._paces.setdefault(group, Pace()).learn(now_s, begun_s, 0.0, 0, stream=stream)
+        pace, now_s = self._paces[group], self.clock.monotonic_s()
+        if stream:
+            pace.hear(now_s, begun_s)
+        else:
+            pace.learn(now_s, begun_s, 0.0, 0, stream=False)
 
 
 class Hedge:
