@@ -21,7 +21,7 @@ from trunkline.dialects.openai_chat.quirks import QUIRKS
 from trunkline.errors import ConfigError, TrunklineError
 from trunkline.llm_service.ask import chat
 from trunkline.observability.log import EventLog
-from trunkline.observability.metrics import FAMILIES, TOKEN_KINDS
+from trunkline.observability.metrics import DECISION_KINDS, FAMILIES, TOKEN_KINDS
 from trunkline.routing.circuit import Event
 from trunkline.types import CostState, Outcome, Principal, Trail
 from trunkline.types.record import Called
@@ -273,6 +273,7 @@ def test_the_metrics_and_their_labels() -> None:
     assert set(values) == {label for family in FAMILIES for label in family.labels}
     assert tuple(values["outcome"]) == get_args(Outcome)
     assert values["kind"] == list(TOKEN_KINDS)
+    assert values["decision"] == list(DECISION_KINDS)
     assert {*values["state"], "unknown"} == set(get_args(CostState))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from operator import attrgetter
 
 from msgspec import Struct
@@ -79,6 +80,12 @@ FIRST_TOKEN_SECONDS = Family(
     ("deployment",),
     "How long the last attempt of a call took to its first token.",
 )
+DECISIONS = Family(
+    "decisions_total",
+    "counter",
+    ("deployment", "decision"),
+    "What was done on the way of calls, for the deployment it was done to.",
+)
 FAMILIES = (
     CALLS,
     ATTEMPTS,
@@ -88,10 +95,19 @@ FAMILIES = (
     UNKNOWN_PRICE,
     CALL_SECONDS,
     FIRST_TOKEN_SECONDS,
+    DECISIONS,
 )
 """All that `Metrics` knows by itself; `docs/reference/metrics.md` has the same."""
 
 TOKEN_KINDS = ("prompt", "completion", "cache_read", "cache_write", "reasoning")
+DECISION_KINDS = {
+    "skipped": "skipped, ",
+    "hedged": "asked as well after ",
+    "continued": " in its answer",
+    "output_capped": "output_capped ",
+    "budget_cut": "budget_cut",
+}
+"""What is counted of `Called.route` -> how that is worded there, after the deployment's name."""
 _token_counts = attrgetter(*(f"{kind}_tokens" for kind in TOKEN_KINDS))
 _outcome = attrgetter("outcome", "error_code")
 
@@ -210,6 +226,11 @@ class Metrics:
             self._histograms[CALL_SECONDS][deployment].add(call.latency_ms for call in timed)
         if first_ms:
             self._histograms[FIRST_TOKEN_SECONDS][deployment].add(first_ms)
+        for said in chain.from_iterable(call.route for call in calls):
+            name, _, words = said.partition(": ")
+            for decision, worded in DECISION_KINDS.items():
+                if worded in words:
+                    self._counters[DECISIONS][self._deployment(name), decision] += 1
 
     def _outcomes(self, family: Family, deployment: str, ends: Sequence[Ended | Called]) -> None:
         counter = self._counters[family]

@@ -142,6 +142,26 @@ def test_what_stays_within_its_hold_is_no_overrun(hold_nusd: int | None) -> None
     assert "attempt_overrun_usd_total" not in {name for name, *_ in series}
 
 
+def test_decisions_on_the_way() -> None:
+    """Of the words of a route those are counted that somebody decided."""
+    route = (
+        "a/m: skipped, lacks images",
+        "b/m: asked as well after 0.20 s",
+        "b/m: connection_lost in its answer",
+        "c/m: output_capped 40",
+        "c/m: budget_cut",
+        "c/m: answered",
+    )
+    counts = {key[1:]: value for key, value in told(called(route=route)).items() if len(key) == 3}
+    assert counts == {
+        ("a/m", "skipped"): "1",
+        ("b/m", "hedged"): "1",
+        ("b/m", "continued"): "1",
+        ("c/m", "output_capped"): "1",
+        ("c/m", "budget_cut"): "1",
+    }
+
+
 def test_the_buckets_of_a_histogram() -> None:
     """Each holds all that took at most so long, the last one everything."""
     metrics = Metrics()
