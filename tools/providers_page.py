@@ -30,7 +30,8 @@ deployment, or is refused before anything is sent. "by model" = it depends on th
 is held back. Options that a provider does not take are left out, and [logged](log-events.md).
 
 "Prices" says whether the price data knows models of it; a model that it does not know has an
-unknown cost, never 0, unless the [configuration](configuration.md) gives its price.
+unknown cost, never 0, unless the [configuration](configuration.md) gives its price. "Counts" says
+whether it [counts tokens](../how-to/embeddings.md#count-tokens) before a call, or we estimate them.
 """
 
 
@@ -40,13 +41,15 @@ def page() -> str:
 
 
 def _table(found: Iterable[ProviderRow]) -> Iterable[str]:
-    columns = ("type", "API", *NEEDS, "text completions", "Responses API", "prices", "source")
+    apis = ("text completions", "Responses API", "embeddings", "counts")
+    columns = ("type", "API", *NEEDS, *apis, "prices", "source")
     yield f"| {' | '.join(columns)} |"
     yield "|" + "---|" * len(columns)
     for row in found:
         able = ["no" if need in row.lacks else "by model" for need in NEEDS]
-        cells = (f"`{row.name}`", _apis(row), *able, _text(row), _responses(row), _prices(row))
-        yield f"| {' | '.join((*cells, _source(row)))} |"
+        more = ("yes" if row.embeddings else "no", "yes" if row.counting else "estimated")
+        cells = (f"`{row.name}`", _apis(row), *able, _text(row), _responses(row), *more)
+        yield f"| {' | '.join((*cells, _prices(row), _source(row)))} |"
 
 
 def _apis(row: ProviderRow) -> str:

@@ -12,24 +12,21 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from msgspec import DecodeError, Raw, ValidationError, convert
+from msgspec import DecodeError, Raw, ValidationError
 from msgspec.json import Decoder, decode
 
-from trunkline.errors import BadAnswer, CapabilityMissing, InputError
+from trunkline.errors import BadAnswer, InputError
 from trunkline.observability.redact import scrub
 from trunkline.types import (
     Chat,
     Counted,
     Deployment,
-    Embedded,
     Event,
     Extra,
     Finish,
     Frame,
     Mark,
     Started,
-    Texts,
-    Usage,
     UsageReport,
 )
 
@@ -45,6 +42,7 @@ SEAM = b": trunkline continued on %b\n\n"
 SEAM_START = SEAM.partition(b"%")[0]
 
 _QUIET = (Started, Extra)
+_ADDRESSES = frozenset({"fileUri", "file_uri", "uri"})
 _FIELDS = Decoder(dict[str, Raw])
 _NULL = Raw(b"null")
 _NUMBER = r"(\d+(?:\.\d+)?)"
@@ -234,35 +232,26 @@ def counted(body: bytes, field: str) -> Frame:
     return Frame(body, Mark.SHOWN | Mark.TERMINAL, events=(Counted(tokens=tokens),))
 
 
-def words_of(texts: Texts, deployment: Deployment) -> list[str]:
-    """Return what is to be embedded.
+def check_buckets(spelled: Any, scheme: str, deployment: Deployment) -> None:
+    """Refuse addresses in buckets that the configuration does not list.
+
+    Providers read them with the rights of the account, which are not the caller's.
 
     Raises:
-        CapabilityMissing: it is token numbers, which mean something to OpenAI's models only.
+        InputError: there is one.
     """
-    words = [text for text in texts.inputs if isinstance(text, str)]
-    if len(words) < len(texts.inputs):
-        raise CapabilityMissing(
-            f"'input' holds token numbers, which {deployment.name} does not take; write texts",
-            param="input",
-        )
-    return words
-
-
-def embedded(body: bytes, vectors: Any, *, tokens: Any, model: str | None = None) -> Frame:
-    """Make a terminal frame of a provider's vectors and the tokens it says it read, if it does.
-
-    Raises:
-        BadAnswer: they are no vectors.
-    """
-    try:
-        read = convert(vectors, tuple[list[float], ...])
-    except ValidationError as error:
-        raise BadAnswer(f"the provider's vectors are no numbers: {error}") from None
-    if not read:
-        raise BadAnswer(f"the provider's answer has no vectors: {excerpt(body)}")
-    events: list[Event] = [Started(model=model), Finish(reason="stop")]
-    if tokens.__class__ is int and tokens > 0:
-        events.append(UsageReport(usage=Usage(prompt_tokens=tokens)))
-    events.append(Embedded(vectors=read))
-    return Frame(body, mark_of(events) | Mark.TERMINAL, events=tuple(events))
+    if isinstance(spelled, list):
+        for one in spelled:
+            check_buckets(one, scheme, deployment)
+    for name, value in spelled.items() if isinstance(spelled, dict) else ():
+        if name not in _ADDRESSES or not isinstance(value, str):
+            check_buckets(value, scheme, deployment)
+        elif value.startswith(scheme):
+            bucket = value.removeprefix(scheme).partition("/")[0]
+            if bucket not in deployment.buckets:
+                raise InputError(
+                    f"'messages': {value[:200]!r} would be read with the rights of the account; "
+                    f"send it as base64 (a data: URL), or list {bucket[:99]!r} in 'buckets' of "
+                    f"provider {deployment.provider!r}",
+                    param="messages",
+                )

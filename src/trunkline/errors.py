@@ -3,7 +3,7 @@
 TrunklineError
 ├── InputError                 the caller asked for something that cannot be sent
 │   ├── ModelNotFound          no deployment answers to that name
-│   ├── CapabilityMissing      no deployment can take this request (tools, images, ...)
+│   ├── CapabilityMissing      a deployment cannot take this request (tools, images, ...)
 │   ├── Unauthorized           no key was shown, or one nobody knows
 │   ├── Forbidden              the key may not do this
 │   ├── UnknownPath            there is nothing at that path
@@ -34,6 +34,7 @@ TrunklineError
     ├── AttemptTimeout         the whole answer took too long
     ├── BadAnswer              HTML, garbage, an empty body, a shape nobody documented
     │   └── Truncated          the answer stopped before its end
+    ├── AnswerTooLarge         the answer is larger than is read
     ├── Refused                the provider says the request itself is wrong
     │   ├── ContextTooLong     the prompt does not fit this model
     │   ├── ContentBlocked     the provider's policy stopped it
@@ -65,9 +66,8 @@ class TrunklineError(Exception):
     """Any failure of ours.
 
     The first line of each class is its row of the decision table; what it leaves out is inherited.
-    `status` and `code` are what an HTTP caller sees, `retry_same` whether the same deployment may
-    be tried again, `fail_over` whether another may, `fault` whose failure it is (only `deployment`
-    counts against a deployment's health).
+    `status` and `code` are for HTTP callers; `retry_same`: the same deployment may be tried again;
+    `fail_over`: another may; `fault`: whose it is, only `deployment` counts against its health.
     """
 
     status: ClassVar[int] = 500
@@ -100,8 +100,8 @@ class ModelNotFound(InputError, status=404, code="model_not_found"):
     """No deployment answers to that name; the message lists near names."""
 
 
-class CapabilityMissing(InputError, code="capability_missing"):
-    """No deployment can take this request."""
+class CapabilityMissing(InputError, code="capability_missing", fail_over=True):
+    """The deployment cannot take this request; another one may."""
 
 
 class Unauthorized(InputError, status=401, code="invalid_api_key"):
@@ -200,8 +200,7 @@ class ProviderError(
 ):
     """A deployment failed.
 
-    `sent` is True when any byte of the request may have reached the provider, so that it may have
-    been billed. `upstream_*` repeat what the provider said, scrubbed of credentials.
+    `sent`: some of the request may have got there, and be billed; `upstream_*` are scrubbed.
     """
 
     def __init__(
@@ -251,6 +250,10 @@ class BadAnswer(ProviderError, code="bad_answer", retry_same=True):
 
 class Truncated(BadAnswer, code="truncated"):
     """The answer stopped before its end."""
+
+
+class AnswerTooLarge(ProviderError, code="answer_too_large", fail_over=False, fault="nobody"):
+    """The answer is larger than is read; another one would be as large, and charged as well."""
 
 
 class Refused(ProviderError, status=400, code="upstream_refused", fail_over=False, fault="caller"):
@@ -303,8 +306,5 @@ def code_of(error: BaseException) -> str:
 
 
 def was_sent(error: BaseException | None) -> bool:
-    """Tell whether what ended an attempt left open that it was sent, and so may be billed.
-
-    Only a `ProviderError` and a cancellation that struck before there was a connection know.
-    """
+    """Tell whether what ended an attempt, errors or cancellation, leaves open that it was sent."""
     return getattr(error, "sent", not isinstance(error, InputError | ConfigError))

@@ -126,7 +126,7 @@ class LLMProvider(ABC):
 
     @abstractmethod
     async def health_check(self) -> bool:
-        """Tell whether the provider can be reached."""
+        """Tell whether the provider can be reached; called in a thread and loop of its own."""
 
 
 @runtime_checkable

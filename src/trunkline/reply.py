@@ -74,6 +74,7 @@ class Reply:
     """What ended it early: None when complete, and when closed without a reason."""
     usage: Usage | None = None
     """As the provider reported it, so far; None when it has not."""
+    apart = False  # more was charged than `usage` says; see `UsageReport`
     finish: FinishReason | None = None
     finish_raw: str | None = None
     finished: tuple[int, ...] = ()  # the choices that have a finish reason
@@ -266,7 +267,7 @@ class Reply:
     def _note(self, frame: Frame) -> None:
         for event in frame.told or self.events(frame):
             if type(event) is UsageReport:
-                self.usage = event.usage
+                self.usage, self.apart = event.usage, event.apart
             elif type(event) is Finish:
                 self.finished += (event.choice,)
                 if event.choice == 0:

@@ -8,7 +8,7 @@ import anthropic
 import openai
 import pytest
 
-from tests.acceptance.conftest import MakeLine
+from tests.acceptance.conftest import MakeLine, openai_at
 from tests.gateways import ADMIN_KEY, running
 from trunkline import Trunkline, call_llm, errors, stream_llm
 from trunkline.testing import (
@@ -80,6 +80,45 @@ async def test_a_call_in_its_own_dialect(line: Trunkline, up: FakeUpstream) -> N
         "messages": [{"role": "user", "content": [{"text": "Hi"}]}],
         "inferenceConfig": {"temperature": 0.5},
     }
+
+
+SCHEMA: Any = {"type": "json_schema", "json_schema": {"name": "a", "schema": PARAMETERS}}
+
+
+async def test_who_knows_no_schema_is_passed_over(up: FakeUpstream, make_line: MakeLine) -> None:
+    """Another deployment answers by it; where there is none, the call is refused."""
+    llama = "meta.llama3-8b-instruct-v1:0"
+    providers = {"bedrock": settings(up), "openai": openai_at(up, models=["gpt-4o"])}
+    make_line(default_provider="bedrock", fallback_chain=["bedrock", "openai"], providers=providers)
+    await call_llm("bedrock", llama, HELLO, {"response_format": SCHEMA})
+    assert [request.path for request in up.requests] == ["/v1/chat/completions"]
+    make_line(default_provider="bedrock", providers={"bedrock": settings(up)})
+    with pytest.raises(errors.CapabilityMissing, match="JSON schema"):
+        await call_llm("bedrock", llama, HELLO, {"response_format": SCHEMA})
+    assert len(up.requests) == 1
+
+
+async def test_a_caller_reads_no_bucket_with_our_keys(
+    up: FakeUpstream, make_line: MakeLine
+) -> None:
+    """Only those that the operator lists."""
+    picture = {"type": "image_url", "image_url": {"url": "s3://mine/a.png"}}
+    asked: Any = {"model": MODEL, "messages": [{"role": "user", "content": [picture]}]}
+    for buckets in ([], ["mine"]):
+        entry = settings(up, buckets=buckets)
+        line = make_line(default_provider="bedrock", providers={"bedrock": entry})
+        async with (
+            running(line) as url,
+            openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=ADMIN_KEY, max_retries=0) as client,
+        ):
+            if buckets:
+                await client.chat.completions.create(**asked)
+                break
+            with pytest.raises(openai.BadRequestError, match="list 'mine' in 'buckets'"):
+                await client.chat.completions.create(**asked)
+            assert up.requests == []
+    [request] = up.requests
+    assert "s3://mine/a.png" in str(request.json())
 
 
 @pytest.mark.acceptance("A02")

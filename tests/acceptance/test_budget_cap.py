@@ -148,6 +148,41 @@ async def test_only_the_cap_changes(
     assert request.body.decode() == body.replace("3000", "100")
 
 
+OWN_WORDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gemini": (
+        "gemini-2.5-flash",
+        {"generationConfig": {"maxOutputTokens": 60_000, "candidateCount": 8}},
+    ),
+    "bedrock": ("amazon.nova-pro-v1:0", {"inferenceConfig": {"maxTokens": 60_000}}),
+    "ollama": ("qwen3", {"options": {"num_predict": 60_000}}),
+}
+
+
+@pytest.mark.parametrize("provider", OWN_WORDS)
+@pytest.mark.parametrize("path", ["chat/completions", "messages"])
+@pytest.mark.parametrize("cap", [{"max_tokens": 3000}, {}], ids=["both", "its own alone"])
+async def test_the_providers_own_words_are_no_way_round(
+    make_line: MakeLine, up: FakeUpstream, path: str, provider: str, cap: dict[str, int]
+) -> None:
+    """Where a dialect takes options of its provider from every caller, a cap is none of them."""
+    up.script(Json({"error": {"message": "later"}}, status=500))
+    model, own = OWN_WORDS[provider]
+    at = {"base_url": up.url, "retries": 0, "models": [{"name": model, "price": PRICE}]}
+    at |= {"bedrock": {"region": "us-east-1"}}.get(provider, {})
+    line = make_line(
+        default_provider=provider,
+        providers={provider: {"api_key": "AIza-test-1234567890", **at}},
+        budgets=[{"scope": "global", "amount": "0.0001", "period": "total", "cap_output": True}],
+    )
+    headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+    body = {"model": model, "messages": HELLO, **cap, **own}
+    async with running(line) as url, httpx.AsyncClient() as client:
+        await client.post(f"{url}/v1/{path}", json=body, headers=headers)
+    (request,) = up.requests
+    (options,) = (request.json()[name] for name in own)
+    assert list(options.values()) == [100]
+
+
 async def test_thoughts_that_do_not_fit_are_refused(
     line: Trunkline, url: str, up: FakeUpstream
 ) -> None:

@@ -19,6 +19,8 @@ COUNTING: dict[str, tuple[str, dict[str, Any]]] = {
     "gemini/gemini-x": ("/v1/models/gemini-x:countTokens", {"totalTokens": 9}),
     "vllm/x": ("/tokenize", {"count": 9, "max_model_len": 4096, "tokens": [1]}),
     "llamacpp/x": ("/v1/messages/count_tokens", {"input_tokens": 9}),
+    "openai/gpt-x": ("/v1/responses/input_tokens", {"input_tokens": 9}),
+    "bedrock/us.amazon.x": ("/v1/model/amazon.x/count-tokens", {"inputTokens": 9}),
 }
 EACH = pytest.mark.parametrize("model", list(COUNTING))
 
@@ -27,7 +29,7 @@ EACH = pytest.mark.parametrize("model", list(COUNTING))
 def gateway_line(up: FakeUpstream, make_line: MakeLine) -> Trunkline:
     """A line whose providers all are the scripted one, and a key without a cent."""
     one = openai_at(up)
-    names = ("anthropic", "gemini", "vllm", "llamacpp", "openai")
+    names = ("anthropic", "gemini", "vllm", "llamacpp", "openai", "mistral", "bedrock")
     return make_line(
         default_provider="openai",
         fallback_chain=["anthropic", "openai"],
@@ -79,23 +81,27 @@ async def test_what_providers_are_sent(client: anthropic.AsyncAnthropic, up: Fak
         await client.messages.count_tokens(
             model=model, messages=HELLO, tools=[TOOL], extra_body={"brand_new": 1}
         )
-    claude, gemini, vllm, llamacpp = (request.json() for request in up.requests)
+    claude, gemini, vllm, llamacpp, openai, bedrock = (one.json() for one in up.requests)
     relayed = {"messages": HELLO, "tools": [TOOL], "brand_new": 1}
     assert claude == {"model": "claude-x", **relayed}
     assert llamacpp == {"model": "x", **relayed}
     assert gemini["generateContentRequest"]["model"] == "models/gemini-x"
     assert gemini["generateContentRequest"]["contents"][0]["parts"] == [{"text": "Hello!"}]
     assert vllm.keys() == {"model", "messages", "tools"}
+    assert openai.keys() == {"model", "input", "tools"}
+    assert bedrock["input"]["converse"].keys() == {"messages", "toolConfig"}
 
 
 async def test_an_estimate_says_so(client: anthropic.AsyncAnthropic, up: FakeUpstream) -> None:
-    """Where the provider does not count, or its server is older than its endpoint."""
+    """Where the provider does not count, its server is older than that, or the model cannot."""
     up.script(Status(404, b'{"error":{"message":"no such path"}}'))
-    for model in ("openai/gpt-x", "vllm/x"):
+    unable = b'{"message":"The provided model doesn\'t support counting tokens."}'
+    up.script(Status(400, unable, {"x-amzn-errortype": "ValidationException"}))
+    for model in ("mistral/x", "vllm/x", "bedrock/us.amazon.x"):
         told = await client.messages.count_tokens(model=model, messages=HELLO)
         assert 5 <= told.input_tokens <= 15
         assert told.model_extra == {"trunkline": {"estimated": True}}
-    assert len(up.requests) == 1
+    assert len(up.requests) == 2
 
 
 async def test_a_count_is_free_and_leaves_no_row(
@@ -144,7 +150,7 @@ async def test_the_library_counts(up: FakeUpstream, gateway_line: Trunkline) -> 
     service = LLMService(gateway_line)
     assert (await service.count_tokens(HELLO, "demo/demo")).estimated is False
     function = {"type": "function", "function": {"name": "f", "parameters": {}}}
-    without = await service.count_tokens(HELLO, "openai/gpt-x")
-    told = await service.count_tokens(HELLO, "openai/gpt-x", tools=[function])
+    without = await service.count_tokens(HELLO, "mistral/x")
+    told = await service.count_tokens(HELLO, "mistral/x", tools=[function])
     assert told.estimated
     assert told.tokens > without.tokens

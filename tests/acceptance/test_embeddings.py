@@ -3,6 +3,8 @@
 import base64
 import json
 import struct
+import sys
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 from tests.acceptance.conftest import MakeLine, openai_at
 from tests.gateways import ADMIN_KEY, running
 from trunkline import LLMService, Trunkline, embed
-from trunkline.errors import BadAnswer, CapabilityMissing, InputError, TrunklineError
+from trunkline.dialects.openai_chat.embeddings.write import unpacked
+from trunkline.errors import CapabilityMissing, InputError, TrunklineError
 from trunkline.testing import FakeUpstream, Json, Status
+from trunkline.transport.source import read_body
 
 CI_KEY = "sk-ci-0123456789abcdef"
 VECTORS = [[0.5, -1.25], [2.0, 0.0]]
@@ -157,13 +161,14 @@ async def test_what_other_providers_are_sent(client: openai.AsyncOpenAI, up: Fak
         "texts": ["a", "b"],
         "input_type": "search_query",
         "embedding_types": ["float"],
+        "truncate": "NONE",
         "output_dimension": 2,
     }
 
 
 async def test_usage_nobody_told_is_estimated(client: openai.AsyncOpenAI, up: FakeUpstream) -> None:
     """It is charged, and answer and record say that it is an estimate."""
-    up.script(Json(vectors_answer(PACKED, usage=None)))
+    up.script(Json(vectors_answer(PACKED[:1], usage=None)))
     told = await client.embeddings.create(model="openai/embedder", input=["Hello there"])
     extra: Any = told.usage.model_extra
     assert told.usage.prompt_tokens > 0
@@ -178,7 +183,7 @@ async def test_vectors_are_never_mixed(
     client: openai.AsyncOpenAI, up: FakeUpstream, gateway_line: Trunkline
 ) -> None:
     """A call fails over to the same model of another provider, and to no other model."""
-    up.script(Status(500), Json(vectors_answer(VECTORS)))
+    up.script(Status(500), Json(vectors_answer(VECTORS[:1])))
     raw = await client.embeddings.with_raw_response.create(model="embedder", input="a")
     assert raw.headers["x-trunkline-deployment"] == "vllm/org/embedder"
     up.script(Status(500), Status(500))
@@ -208,7 +213,7 @@ async def test_calls_are_recorded(
     client: openai.AsyncOpenAI, up: FakeUpstream, gateway_line: Trunkline
 ) -> None:
     """Usage and cost of an embeddings call stand where those of chats stand."""
-    up.script(Json(vectors_answer(PACKED)))
+    up.script(Json(vectors_answer(PACKED[:1])))
     await client.embeddings.create(model="openai/embedder", input="a")
     gateway_line.flush()
     (row,) = gateway_line.store.calls()
@@ -271,7 +276,7 @@ async def test_the_library_embeds(up: FakeUpstream, gateway_line: Trunkline) -> 
 
 
 async def test_the_library_refuses(up: FakeUpstream, gateway_line: Trunkline) -> None:
-    """Wrong input, a provider without embeddings, and fewer vectors than texts."""
+    """Wrong input, and a provider without embeddings."""
     wrong: list[tuple[type[TrunklineError], Any, str]] = [
         (InputError, [], "openai/embedder"),
         (InputError, "a", ""),
@@ -280,6 +285,72 @@ async def test_the_library_refuses(up: FakeUpstream, gateway_line: Trunkline) ->
     for error, texts, model in wrong:
         with pytest.raises(error):
             await embed(texts, model)
-    up.script(Json(vectors_answer(VECTORS[:1])))
-    with pytest.raises(BadAnswer, match="1 vectors for 2 texts"):
-        await embed(["a", "b"], "openai/embedder")
+
+
+@EACH
+async def test_there_is_a_vector_for_each_text(
+    client: openai.AsyncOpenAI, up: FakeUpstream, provider: str
+) -> None:
+    """Fewer or more are no answer: it is asked for again, and charged as far as can be known."""
+    _, answer = PROVIDERS[provider]
+    up.script(Json(answer), Json(answer), Json(answer))
+    raw = await client.embeddings.with_raw_response.create(
+        model=f"{provider}/embedder", input=["a", "b"]
+    )
+    assert raw.headers["x-trunkline-attempts"] == "1"
+    for texts in (["a"], ["a", "b", "c"]):
+        up.script(*[Json(answer)] * 3)
+        with pytest.raises(openai.InternalServerError, match="vectors for"):
+            await client.embeddings.create(model=f"{provider}/embedder", input=texts)
+
+
+async def test_vectors_come_up_as_base64_where_that_is_taken(
+    client: openai.AsyncOpenAI, up: FakeUpstream
+) -> None:
+    """OpenAI allows answers that would be too large as numbers; the caller gets what it asked."""
+    up.script(Json(vectors_answer(PACKED)), Json(vectors_answer(VECTORS)))
+    for provider in ("openai", "packed"):
+        told = await client.embeddings.create(
+            model=f"{provider}/embedder", input=["a", "b"], encoding_format="float"
+        )
+        assert [item.embedding for item in told.data] == VECTORS
+    assert [r.json()["encoding_format"] for r in up.requests] == ["base64", "float"]
+
+
+async def test_an_answer_that_is_too_large_is_asked_for_once(
+    client: openai.AsyncOpenAI, up: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another would be as large, and would be charged too."""
+    monkeypatch.setattr(read_body, "__defaults__", (b"", 1000))
+    large = Status(200, b"{" + b" " * 10**6, {"content-type": "application/json"})
+    up.script(large, Json(vectors_answer(VECTORS)))
+    with pytest.raises(openai.InternalServerError, match="larger than 1000 bytes") as caught:
+        await client.embeddings.create(model="embedder", input=["a", "b"])
+    assert caught.value.code == "answer_too_large"
+    assert len(up.requests) == 1
+
+
+async def test_large_vectors_do_not_stop_other_calls(
+    client: openai.AsyncOpenAI, up: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are worked on beside the loop, in the gateway and in the library."""
+    threads = set()
+
+    def seen(vector: Any) -> Any:
+        threads.add(threading.get_ident())
+        return unpacked(vector)
+
+    for module in ("llm_service.measures", "dialects.openai_chat.embeddings.write"):
+        monkeypatch.setattr(sys.modules[f"trunkline.{module}"], "unpacked", seen)
+    texts = ["a"] * 60
+    large = Json(vectors_answer([base64.b64encode(b"\0\0\0\x3f" * 3072 * 2).decode()] * 60))
+    up.script(large, large)
+    told = await embed(texts, "packed/embedder")
+    assert len(told.vectors) == 60
+    got = await client.embeddings.create(
+        model="packed/embedder", input=texts, encoding_format="float"
+    )
+    assert [item.embedding for item in got.data] == told.vectors
+    assert len(up.requests) == 2
+    assert threads
+    assert threading.get_ident() not in threads

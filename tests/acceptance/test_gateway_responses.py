@@ -60,6 +60,7 @@ def line(up: FakeUpstream, make_line: MakeLine) -> Trunkline:
     claude = {"api_key": "sk-ant-test-123456", "base_url": f"{up.url}/v1", "retries": 0}
     return make_line(
         default_provider="openai",
+        server={"stored_state": "allow"},
         providers={
             "openai": openai_at(up, models=[{"name": "gpt-4o", "api": "chat"}, "gpt-6"]),
             "anthropic": {**claude, "models": ["claude-sonnet-4-5"]},
@@ -338,7 +339,7 @@ async def test_a_whole_answer_to_a_request_for_a_stream(
 @FOREIGN
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("previous_response_id", "resp_1"), ("store", True), ("background", True)],
+    [("previous_response_id", "resp_1"), ("store", True)],
 )
 async def test_what_only_openai_holds_is_refused_elsewhere(
     client: openai.AsyncOpenAI, model: str, field: str, value: Any
@@ -348,6 +349,17 @@ async def test_what_only_openai_holds_is_refused_elsewhere(
         await client.responses.create(model=model, input="Hi", extra_body={field: value})
     assert caught.value.code == "capability_missing"
     assert caught.value.param == field
+
+
+async def test_what_openai_holds_is_nobodys(up: FakeUpstream, make_line: MakeLine) -> None:
+    """All callers share its account: unless there is one tenant, no earlier answer is gone on."""
+    line = make_line(default_provider="openai", providers={"openai": openai_at(up)})
+    async with running(line) as url:
+        status, body = await posted(url, model="gpt-6", input="Go on", previous_response_id="r1")
+    error = json.loads(body)["error"]
+    assert (status, error["param"]) == (400, "previous_response_id")
+    assert "server.stored_state: allow" in error["message"]
+    assert up.requests == []
 
 
 async def test_no_answer_is_kept(client: openai.AsyncOpenAI) -> None:

@@ -121,6 +121,19 @@ async def test_a_stream(line: Trunkline, up: FakeUpstream) -> None:
         [c async for c in stream_llm("gemini", MODEL, HELLO, {})]
 
 
+async def test_the_second_of_two_answers_may_be_cut(line: Trunkline, up: FakeUpstream) -> None:
+    """That the first has ended does not make it an end."""
+    parts = [
+        {"candidates": [{"index": index, "content": {"parts": [{"text": "Hi"}]}, **ended}]}
+        for index, ended in ((0, {"finishReason": "STOP"}), (1, {}), (1, {"finishReason": "STOP"}))
+    ]
+    up.script(Sse(parts, done=False), Sse(parts[:2], done=False))
+    chunks = [c async for c in stream_llm("gemini", MODEL, HELLO, {"n": 2})]
+    assert {choice.index for chunk in chunks for choice in chunk.choices} == {0, 1}
+    with pytest.raises(errors.Truncated):
+        [c async for c in stream_llm("gemini", MODEL, HELLO, {"n": 2})]
+
+
 async def test_the_bill_is_geminis_arithmetic(line: Trunkline, up: FakeUpstream) -> None:
     """Thoughts are billed as output though they stand outside it, what was cached is cheaper."""
     usage = {
@@ -217,7 +230,7 @@ async def test_a_client_of_openai_holds_a_conversation(
 
 
 async def test_a_client_of_anthropic_holds_a_conversation(url: str, up: FakeUpstream) -> None:
-    """It cannot carry the signature of a call, so Google's placeholder stands for it."""
+    """Its SDK keeps a field that it does not know, so the signature of a call comes back."""
     up.script(Json(candidate(*CALLED)))
     tools: Any = [{"name": "weather", "input_schema": PARAMETERS}]
     asked: dict[str, Any] = {"model": f"gemini/{MODEL}", "max_tokens": 99, "tools": tools}
@@ -235,7 +248,7 @@ async def test_a_client_of_anthropic_holds_a_conversation(url: str, up: FakeUpst
         told = await client.messages.create(messages=history, **asked)
     assert told.content[0].type == "text"
     _, said, given = up.requests[1].json()["contents"]
-    assert said["parts"][-1]["thoughtSignature"] == "skip_thought_signature_validator"
+    assert said["parts"][-1]["thoughtSignature"] == "c2ln+/=="
     assert given["parts"][0]["functionResponse"]["name"] == "weather"
 
 

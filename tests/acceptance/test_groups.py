@@ -1,6 +1,7 @@
 """Seeds 001 and 004: groups of deployments behind one name, over real connections."""
 
 import inspect
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from tests.acceptance.conftest import MakeLine
 from tests.unit.config.seeds import FIVE_FALLBACKS, FIVE_GROUPS, TWO_FALLBACKS, TWO_GROUPS
-from trunkline import LLMResponse, Trunkline, complete, errors
+from trunkline import LLMResponse, Trunkline, complete, dialects, errors
 from trunkline.config import from_model_list
 from trunkline.llm_service import use
 from trunkline.testing import Answer, FakeUpstream, Request, Status, answer_hello
@@ -235,6 +236,42 @@ async def test_who_cannot_take_the_call_is_not_asked(
     line.flush()
     routes = [" ".join(row.call.route) for row in line.store.calls(10)]
     assert any("plain/m" in route and "lacks" in route for route in routes)
+
+
+@pytest.mark.acceptance("A15")
+@pytest.mark.parametrize(
+    ("dialect", "field", "wanted", "off"),
+    [
+        ("openai_chat", "reasoning_effort", "low", "none"),
+        ("openai_responses", "reasoning", {"effort": "low"}, {"effort": "none"}),
+        ("anthropic", "thinking", {"type": "adaptive"}, {"type": "disabled"}),
+    ],
+)
+async def test_who_does_not_think_is_not_asked_to(
+    up: FakeUpstream, make_line: MakeLine, dialect: str, field: str, wanted: Any, off: Any
+) -> None:
+    """Another one is, or the error names the caller's field; to ask for no thoughts is no need."""
+    at = {"type": "openai_compatible", "base_url": f"{up.url}/v1", "retries": 0}
+    line = make_line(
+        providers={
+            "plain": {**at, "models": [{"name": "m", "lacks": ["reasoning"]}]},
+            "able": {**at, "models": ["r"]},
+        },
+        groups={"g": {"deployments": ["plain/m", "able/r"]}},
+    )
+
+    async def ask(model: str, said: Any) -> None:
+        content = {"input": "Hi"} if dialect == "openai_responses" else {"messages": HELLO}
+        body = json.dumps({"model": model, "max_tokens": 9, field: said, **content})
+        async with await line(dialects.load(dialect).read(body.encode())) as reply:
+            await reply.message()
+
+    await ask("g", wanted)
+    await ask("g", off)
+    assert [request.json()["model"] for request in up.requests] == ["r", "m"]
+    with pytest.raises(errors.CapabilityMissing) as caught:
+        await ask("m", wanted)
+    assert caught.value.param == field
 
 
 @pytest.mark.acceptance("A21")

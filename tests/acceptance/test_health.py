@@ -1,6 +1,7 @@
 """How providers are, seen by people and programs, without a completion that anybody bills."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,17 +10,19 @@ import pytest
 from tests.gateways import administered
 from tests.serving import eventually
 from tests.unit.gateway.talk import ask, said
-from trunkline import Chat, LLMService, Trunkline
+from trunkline import Chat, LLMService, Trunkline, interfaces, register_provider
 from trunkline.config import Config, from_mapping
 from trunkline.errors import TrunklineError
 from trunkline.gateway import prober, uplink
 from trunkline.gateway.app import Gateway
 from trunkline.gateway.seen import seen
 from trunkline.gateway.uplink import Report, keep_telling
+from trunkline.interfaces import ChatResponse
 from trunkline.llm_service.ask import chat
 from trunkline.testing import FakeUpstream, Status
 from trunkline.testing.upstream import answer_hello
 
+ASKED = b'{"messages": [{"role": "user", "content": "Hi"}]}'
 MEMBER = {"authorization": "Bearer member-key-1234567"}
 
 
@@ -114,6 +117,47 @@ async def test_a_provider_that_is_gone() -> None:
         found = config(f"{up.url}/v1")
     async with administered(found) as gateway:
         assert "cannot connect" in (await until(gateway, "down"))["why"]
+
+
+class Ill:
+    """A provider of the user's own that is not well."""
+
+    lacks = ("tools",)
+
+    def chat(self, messages: list[Any]) -> ChatResponse:
+        """Answer, if it is asked all the same."""
+        return ChatResponse("Hello.")
+
+    def stream_chat(self, messages: list[Any]) -> Any:
+        """Be of no use."""
+
+    def count_tokens(self, text: str) -> int:
+        """Count."""
+        return 1
+
+    async def health_check(self) -> bool:
+        """Say no."""
+        return False
+
+
+@pytest.mark.acceptance("A18")
+@pytest.mark.usefixtures("quick")
+async def test_a_provider_of_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked by its `health_check`; calls go to it all the same."""
+    monkeypatch.setattr(interfaces, "_registry", interfaces._Registry())
+    register_provider("mine", Ill)
+    async with administered(from_mapping({"llm_service": {"providers": {"mine": {}}}})) as gateway:
+
+        async def down() -> bool:
+            return bool((await rows(gateway, "/v1/providers"))["mine"]["status"] == "down")
+
+        await eventually(down)
+        row = (await rows(gateway, "/v1/providers"))["mine"]
+        assert row["why"] == "its health_check says no"
+        _, body = await uplink.ask(gateway._line.config.data_dir, "/status")
+        assert json.loads(body)["providers"]["mine"]["reachable"] is False
+        answer = await ask(gateway, "/v1/chat/completions", ASKED)
+        assert said(answer)["choices"][0]["message"]["content"] == "Hello."
 
 
 async def test_what_workers_see(gateway: Gateway, up: FakeUpstream) -> None:

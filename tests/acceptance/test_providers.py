@@ -146,7 +146,7 @@ def proven(request: Request) -> bool:
     return shown and KEY not in request.path and KEY.encode() not in request.body
 
 
-@pytest.mark.acceptance("A02", "A03", "A26")
+@pytest.mark.acceptance("G06", "A02", "A03", "A26")
 @EACH
 @STREAM
 async def test_it_answers(

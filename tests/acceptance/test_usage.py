@@ -53,12 +53,17 @@ async def test_a_providers_own_word_on_cost_is_taken(up: FakeUpstream, make_line
 
 
 @pytest.mark.parametrize(
-    ("served", "nusd"), [("default", 15_000), ("flex", 7_500), ("priority", None)]
+    ("served", "cost"),
+    [
+        ("default", (15_000, "exact")),
+        ("flex", (7_500, "exact")),
+        ("priority", (15_000, "estimated")),
+    ],
 )
 async def test_the_served_tier_decides_the_cost(
-    up: FakeUpstream, make_line: MakeLine, served: str, nusd: int | None
+    up: FakeUpstream, make_line: MakeLine, served: str, cost: tuple[int, str]
 ) -> None:
-    """A tier without a known price makes the cost unknown, never that of the standard tier."""
+    """A tier without a known price is estimated at the standard one, and never free."""
     price = {"input": 1.0, "output": 1.0, "flex": {"input": 0.5, "output": 0.5}}
     line = make_line(
         default_provider="openai",
@@ -68,21 +73,14 @@ async def test_the_served_tier_decides_the_cost(
     await call_llm("openai", "gpt-4o", HELLO, {})
     line.flush()
     [row] = line.store.calls(1)
-    assert row.call.cost_nusd == nusd
-    assert row.call.cost_state == ("unknown" if nusd is None else "exact")
+    assert (row.call.cost_nusd, row.call.cost_state) == cost
 
 
-@pytest.mark.parametrize(
-    ("searches", "cost", "unknown"), [(0, (15_000, "estimated"), 0), (2, (None, "unknown"), 1)]
-)
-async def test_a_search_without_a_price_is_flagged(
-    up: FakeUpstream,
-    make_line: MakeLine,
-    searches: int,
-    cost: tuple[int | None, str],
-    unknown: int,
+@pytest.mark.parametrize("searches", [0, 2])
+async def test_beside_a_search_without_a_price_tokens_are_charged(
+    up: FakeUpstream, make_line: MakeLine, searches: int
 ) -> None:
-    """A budget with `unknown_price: flag` lets it pass, but no row calls its cost exact."""
+    """A budget with `unknown_price: flag` lets it pass, but not for nothing, nor as exact."""
     price = {"input": 1.0, "output": 1.0}
     line = make_line(
         default_provider="openai",
@@ -94,9 +92,9 @@ async def test_a_search_without_a_price_is_flagged(
     await call_llm("openai", "gpt-4o", HELLO, {"web_search_options": {}}, user_id="u")
     line.flush()
     [row] = line.store.calls(1)
-    assert (row.call.cost_nusd, row.call.cost_state) == cost
-    assert line.store.usage("user")[0].unknown_price_requests == unknown
-    assert line.ledger.accounts()[0].settled_nusd == (cost[0] or 0)
+    assert (row.call.cost_nusd, row.call.cost_state) == (15_000, "estimated")
+    assert line.store.usage("user")[0].unknown_price_requests == 0
+    assert line.ledger.accounts()[0].settled_nusd == 15_000
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

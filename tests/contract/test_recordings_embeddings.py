@@ -24,6 +24,7 @@ OPENAI = (
     *("openrouter", "other_compat", "venice"),
 )
 COUNTS = {
+    "openai": (r"/responses/input_tokens$", "openai_counting", "input_tokens"),
     "anthropic": (r"/count_tokens$", "anthropic_counting", "input_tokens"),
     "gemini": (r":countTokens$", "gemini_counting", "totalTokens"),
     "vertex": (r":countTokens$", "gemini_counting", "totalTokens"),

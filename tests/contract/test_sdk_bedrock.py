@@ -207,7 +207,7 @@ async def ours(up: FakeUpstream, *, model: str = MODEL, stream: bool) -> Request
     return up.requests[-1]
 
 
-@pytest.mark.parametrize("model", [MODEL, ARN, "amazon.nova-lite-v1:0"])
+@pytest.mark.parametrize("model", [MODEL, ARN, "openai.gpt-oss-120b-1:0"])
 async def test_paths_are_encoded_once(upstream: FakeUpstream, client: Any, model: str) -> None:
     """Ids with colons and ARNs with slashes, in both methods."""
     messages = [{"role": "user", "content": [{"text": "Hi"}]}]

@@ -1,6 +1,6 @@
 """What each provider's own SDK sends for a request is what we send for the same one.
 
-Compared are method, path, query, the header with the credential, and the body; botocore,
+Compared are method, path, query, the header with the credential, and the body; botocore, cohere,
 google-genai and ollama have modules of their own. Where bodies are spelled otherwise, `SPELLED`
 says how and why.
 """
@@ -25,6 +25,7 @@ from trunkline.types import (
     Message,
     OutputFormat,
     Prompt,
+    Reasoning,
     Text,
     Tool,
     ToolCall,
@@ -59,7 +60,7 @@ PROMPT = Prompt(
 )
 JSON = OutputFormat(name="answer", schema=SCHEMA, strict=True)
 FUNCTION = {"name": "f", "description": "d", "parameters": SCHEMA}
-IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,YWJj"}}
+IMAGE: dict[str, Any] = {"type": "image_url", "image_url": {"url": "data:image/png;base64,YWJj"}}
 ASKED: dict[str, Any] = {
     "messages": [
         {"role": "system", "content": "Be brief."},
@@ -164,6 +165,30 @@ async def by_anthropic(url: str, stream: bool) -> None:
         await read(answer, stream=stream)
 
 
+async def by_responses(url: str, stream: bool) -> None:
+    """Ask OpenAI's Responses API."""
+    call = {"type": "function_call", "call_id": ID, "name": "f", "arguments": '{"a": 1}'}
+    picture = {"type": "input_image", "image_url": IMAGE["image_url"]["url"]}
+    given: Any = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "input_text", "text": "Look"}, picture]},
+        call,
+        {"type": "function_call_output", "call_id": ID, "output": "x"},
+    ]
+    asked: Any = {
+        "tools": [{"type": "function", **FUNCTION}],
+        "tool_choice": "auto",
+        "reasoning": {"effort": "low"},
+        "text": {"format": {"type": "json_schema", **FORMAT["json_schema"]}},
+        "max_output_tokens": 16,
+        "store": False,  # this, and the next, as we always ask
+        "include": ["reasoning.encrypted_content"],
+    } | ({"stream": True} if stream else {})
+    async with openai.AsyncOpenAI(api_key=KEY, base_url=f"{url}/v1") as client:
+        answer = await client.responses.create(model="gpt-6-luna", input=given, **asked)
+        await read(answer, stream=stream)
+
+
 async def by_mistral(url: str, stream: bool) -> None:
     """Ask Mistral."""
     async with Mistral(api_key=KEY, server_url=url) as client:
@@ -181,11 +206,21 @@ class Case(NamedTuple):
     prompt: Prompt = replace(PROMPT, output_format=JSON)
 
 
+THOUGHT = replace(
+    PROMPT,
+    output_format=JSON,
+    reasoning=Reasoning(effort="low"),
+    max_output_tokens=16,
+    temperature=None,
+    top_p=None,
+    stop=(),
+)
 DEPLOYED = {"deployments": {"gpt-4o": "my-4o"}}
 DATED = DEPLOYED | {"api_version": "2024-10-21"}
 TOKEN = DATED | {"api_key": "eyJ.e30.c2ln"}
 CASES = {
     "openai": Case(by_openai, "gpt-4o", {}),
+    "openai, responses": Case(by_responses, "gpt-6-luna", {}, THOUGHT),
     "azure_openai": Case(by_azure, "gpt-4o", DEPLOYED),
     "azure_openai, dated": Case(by_dated_azure, "gpt-4o", DATED),
     "azure_openai, token": Case(by_entra, "gpt-4o", TOKEN),
@@ -214,7 +249,8 @@ def deployment(name: str, case: Case, url: str) -> Deployment:
     kind = name.partition(",")[0]
     entry = {"api_key": KEY, "base_url": url, "type": kind, **case.settings}
     data = {"llm_service": {"providers": {"p": entry}}}
-    return from_mapping(data, {}).providers["p"].deployment(case.model)
+    provider = from_mapping(data, {}).providers["p"]
+    return replace(provider.deployment(case.model), dialect=provider.dialect(case.model, None))
 
 
 def proof(request: Request) -> dict[str, str]:

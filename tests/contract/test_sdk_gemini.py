@@ -22,11 +22,12 @@ with warnings.catch_warnings():
     from google.oauth2.credentials import Credentials
 
 from trunkline.clock import SystemClock
-from trunkline.testing import FakeUpstream, Request
+from trunkline.testing import FakeUpstream, Json, Request
 from trunkline.transport import Transport
 from trunkline.types import (
     Chat,
     Deployment,
+    Embed,
     Image,
     Message,
     OutputFormat,
@@ -34,6 +35,7 @@ from trunkline.types import (
     Reasoning,
     Secret,
     Text,
+    Texts,
     Tool,
     ToolCall,
     ToolResult,
@@ -224,3 +226,49 @@ async def test_the_same_request(
     assert (ours.method, ours.path) == (theirs.method, theirs.path)
     assert key_of(ours) == key_of(theirs)
     assert body(ours) == body(theirs)
+
+
+@pytest.mark.parametrize("texts", [("a",), ("a", "b")], ids=["one", "two"])
+@pytest.mark.parametrize(
+    "model", ["gemini-embedding-001", "gemini-embedding-2", "text-embedding-005"]
+)
+@pytest.mark.parametrize("made", [studio, project])
+async def test_the_same_embeddings(
+    made: Callable[[str], tuple[genai.Client, Deployment]], model: str, texts: tuple[str, ...]
+) -> None:
+    """By the method that each model has, with its purpose and its size; Vertex cuts no text."""
+
+    def ask(client: genai.Client) -> Any:
+        at_vertex = {"auto_truncate": False} if made is project else {}
+        how = sdk.EmbedContentConfig(
+            task_type="RETRIEVAL_QUERY", output_dimensionality=2, **at_vertex
+        )
+        contents = [sdk.Content(parts=[sdk.Part(text=text)]) for text in texts]
+        asked = client.models.embed_content(model=model, contents=contents, config=how)
+        return [one.values for one in asked.embeddings or ()]
+
+    def answer(request: Request) -> Json:
+        each = [{"values": [0.5, 1.0]}] * len(texts)
+        return Json(
+            {"predictions": [{"embeddings": one} for one in each]}
+            if request.path.endswith(":predict")
+            else {"embedding": each[0]}
+            if request.path.endswith(":embedContent")
+            else {"embeddings": each}
+        )
+
+    async with FakeUpstream(answer) as up:
+        client, row = made(up.url)
+        assert await asyncio.to_thread(ask, client) == [[0.5, 1.0]] * len(texts)
+        client.close()
+        asked = Texts(dialect="", fields={}, inputs=texts, size_bytes=9, dimensions=2)
+        row = replace(row, model=model, dialect="gemini_embeddings")
+        transport = Transport(SystemClock())
+        call = Embed(model="m", target=row, body=replace(asked, purpose="search_query"))
+        async with await transport.send(call) as reply:
+            await reply.message()
+        await transport.close()
+        theirs, ours = up.requests
+    assert (ours.method, ours.path) == (theirs.method, theirs.path)
+    assert key_of(ours) == key_of(theirs)
+    assert camel(ours.json()) == camel(theirs.json())

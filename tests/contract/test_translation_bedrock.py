@@ -283,10 +283,10 @@ def is_sent(block: Json) -> bool:
 
 
 def test_pictures_on_the_web_are_refused() -> None:
-    """With a word about what to do; those in a bucket are not."""
+    """With a word about what to do; so are those in a bucket that nobody listed."""
     image = Message(role="user", parts=(Image(url="https://x.test/a.png"),))
     with pytest.raises(CapabilityMissing, match="base64"):
         sent(Prompt(messages=(image,)))
     image = Message(role="user", parts=(Image(url="s3://bucket/a.png"),))
-    [block] = sent(Prompt(messages=(image,)))["messages"][0]["content"]
-    assert block["image"]["source"] == {"s3Location": {"uri": "s3://bucket/a.png"}}
+    with pytest.raises(InputError, match="'buckets'"):
+        sent(Prompt(messages=(image,)))

@@ -53,7 +53,7 @@ class Case(NamedTuple):
     answer: dict[str, Any]
     price: Price
     usage: Usage
-    nusd: int | None
+    nusd: int
     dialect: str = ""
     """Where it is not the provider's usual one."""
 
@@ -67,6 +67,8 @@ FLEX = replace(price(2.5, 10), service_tiers=(("flex", price(1.25, 5)),))
 LONG = replace(price(3, 15), tiers=((200_000, price(6, 22.5)),))
 SEARCHED = price(1.25, 10, cache_read=0.125, cache_write=1.5625, web_search=10_000)
 CLAUDE = price(3, 15, cache_read=0.3, cache_write=3.75, cache_write_1h=6, web_search=10_000)
+
+VECTOR = {"index": 0, "embedding": [0.5]}
 
 CASES = {
     "openai: cached is inside prompt, reasoning inside completion": Case(
@@ -96,8 +98,8 @@ CASES = {
     "openai: the tier that was served counts": Case(
         "openai", chat(10, 5, tier="flex"), FLEX, used(10, 5, service_tier="flex"), 37_500
     ),
-    "openai: a tier without a price is unknown": Case(
-        "openai", chat(10, 5, tier="priority"), FLEX, used(10, 5, service_tier="priority"), None
+    "openai: a tier without a price costs what the standard one does": Case(
+        "openai", chat(10, 5, tier="priority"), FLEX, used(10, 5, service_tier="priority"), 75_000
     ),
     "openai responses: writes and searches": Case(
         "openai",
@@ -165,6 +167,62 @@ CASES = {
         used(200_001, 1),
         200_001 * 6_000 + 22_500,
     ),
+    "anthropic: the fast mode is a tier": Case(
+        "anthropic",
+        message_answer(usage={"input_tokens": 10, "output_tokens": 5, "speed": "fast"}),
+        replace(price(5, 25), service_tiers=(("fast", price(30, 150)),)),
+        used(10, 5, service_tier="fast"),
+        10 * 30_000 + 5 * 150_000,
+    ),
+    "anthropic: a compaction is charged beside the answer": Case(
+        "anthropic",
+        message_answer(
+            usage={
+                "input_tokens": 10,
+                "output_tokens": 5,
+                "iterations": [
+                    {"type": "compaction", "input_tokens": 1000, "output_tokens": 100},
+                    {"type": "message", "input_tokens": 10, "output_tokens": 5},
+                ],
+            }
+        ),
+        CLAUDE,
+        used(1010, 105),
+        1010 * 3_000 + 105 * 15_000,
+    ),
+    "gemini: speech": Case(
+        "gemini",
+        content_answer(
+            usageMetadata={
+                "promptTokenCount": 10,
+                "candidatesTokenCount": 30,
+                "candidatesTokensDetails": [
+                    {"modality": "TEXT", "tokenCount": 10},
+                    {"modality": "AUDIO", "tokenCount": 20},
+                ],
+            }
+        ),
+        price(0.5, 2, audio_output=12),
+        used(10, 30, audio_output_tokens=20),
+        10 * 500 + 10 * 2_000 + 20 * 12_000,
+    ),
+    "gemini: each search of a model from 3 on": Case(
+        "gemini",
+        content_answer(
+            modelVersion="gemini-3.5-flash",
+            candidates=[
+                {
+                    "content": {"role": "model", "parts": [{"text": "Hello."}]},
+                    "finishReason": "STOP",
+                    "groundingMetadata": {"webSearchQueries": ["a", "b"]},
+                }
+            ],
+            usageMetadata={"promptTokenCount": 10, "candidatesTokenCount": 5},
+        ),
+        price(1, 2, web_search=10_000),
+        used(10, 5, web_search_requests=2),
+        10 * 1_000 + 5 * 2_000 + 2 * SEARCH,
+    ),
     "gemini: thoughts and tool prompts stand outside": Case(
         "gemini",
         content_answer(
@@ -211,6 +269,41 @@ CASES = {
         CLAUDE,
         used(1310, 50, cache_read_tokens=1000, cache_write_tokens=300),
         10 * 3_000 + 1000 * 300 + 300 * 3_750 + 50 * 15_000,
+    ),
+    "bedrock: an hour in the cache, in a tier": Case(
+        "bedrock",
+        converse_answer(
+            serviceTier={"type": "flex"},
+            usage={
+                "inputTokens": 10,
+                "outputTokens": 5,
+                "cacheWriteInputTokens": 300,
+                "cacheDetails": [
+                    {"ttl": "5m", "inputTokens": 200},
+                    {"ttl": "1h", "inputTokens": 100},
+                ],
+            },
+        ),
+        replace(price(9, 9), service_tiers=(("flex", CLAUDE),)),
+        used(310, 5, cache_write_tokens=300, cache_write_1h_tokens=100, service_tier="flex"),
+        10 * 3_000 + 200 * 3_750 + 100 * 6_000 + 5 * 15_000,
+    ),
+    "xai responses: cached, thought, searched": Case(
+        "xai",
+        response_answer(
+            usage={
+                "input_tokens": 100,
+                "input_tokens_details": {"cached_tokens": 60},
+                "output_tokens": 50,
+                "output_tokens_details": {"reasoning_tokens": 40},
+                "total_tokens": 150,
+                "server_side_tool_usage_details": {"web_search_calls": 3},
+            }
+        ),
+        price(0.2, 0.5, cache_read=0.05, web_search=5_000),
+        used(100, 50, cache_read_tokens=60, reasoning_tokens=40, web_search_requests=3),
+        40 * 200 + 60 * 50 + 50 * 500 + 3 * SEARCH // 2,
+        "openai_responses",
     ),
     "xai: reasoning is not in completion": Case(
         "xai",
@@ -296,6 +389,18 @@ CASES = {
         used(100, 5, cache_read_tokens=40),
         60 * 150 + 40 * 75 + 5 * 600,
     ),
+    "openrouter: searches, where it tells no cost": Case(
+        "openrouter",
+        chat(
+            100,
+            5,
+            prompt_tokens_details={"cached_tokens": 40, "cache_write_tokens": 20},
+            server_tool_use={"web_search_requests": 2},
+        ),
+        SEARCHED,
+        used(100, 5, cache_read_tokens=40, cache_write_tokens=20, web_search_requests=2),
+        40 * 1_250 + 40 * 125 + 31_250 + 5 * 10_000 + 2 * SEARCH,
+    ),
     "vercel: more reasoning than completion": Case(
         "vercel",
         chat(100, 10, completion_tokens_details={"reasoning_tokens": 30}),
@@ -318,6 +423,38 @@ CASES = {
         used(10, 5),
         10 * 2_500 + 5 * 10_000,
     ),
+    "openai embeddings: what is read": Case(
+        "openai",
+        {"data": [VECTOR], "model": "m", "usage": {"prompt_tokens": 8, "total_tokens": 8}},
+        price(0.02, 0),
+        used(8, 0),
+        8 * 20,
+        "openai_embeddings",
+    ),
+    "gemini embeddings: what is read": Case(
+        "gemini",
+        {"embeddings": [{"values": [0.5]}], "usageMetadata": {"promptTokenCount": 8}},
+        price(0.15, 0),
+        used(8, 0),
+        8 * 150,
+        "gemini_embeddings",
+    ),
+    "cohere embeddings: what is billed": Case(
+        "cohere",
+        {"embeddings": {"float": [[0.5]]}, "meta": {"billed_units": {"input_tokens": 8}}},
+        price(0.12, 0),
+        used(8, 0),
+        8 * 120,
+        "cohere_embeddings",
+    ),
+    "ollama embeddings: cost nothing": Case(
+        "ollama",
+        {"model": "m", "embeddings": [[0.5]], "prompt_eval_count": 8},
+        FREE,
+        used(8, 0),
+        0,
+        "ollama_embeddings",
+    ),
     "ollama: counts, and costs nothing": Case(
         "ollama",
         ollama_answer(prompt_eval_count=100, eval_count=10),
@@ -326,6 +463,29 @@ CASES = {
         0,
     ),
 }
+
+
+CACHING = (
+    "groq",
+    "moonshot",
+    "zai",
+    "fireworks",
+    "cerebras",
+    "azure_openai",
+    "sambanova",
+    "nvidia",
+)
+
+
+@pytest.mark.parametrize("provider", CACHING)
+def test_what_an_answer_from_the_cache_costs(provider: str) -> None:
+    """Those who tell of it as OpenAI does charge as OpenAI does."""
+    answer = chat(1000, 10, prompt_tokens_details={"cached_tokens": 800})
+    frame = load("openai_chat").decode(encode(answer), Memo(rows()[provider].quirks))
+    [usage] = [event.usage for event in frame.events if isinstance(event, UsageReport)]
+    assert usage == used(1000, 10, cache_read_tokens=800)
+    charged = price(0.5, 2, cache_read=0.05)
+    assert cost(usage, charged).nusd == 200 * 500 + 800 * 50 + 10 * 2_000
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -121,9 +121,10 @@ def says(monkeypatch: pytest.MonkeyPatch) -> Scripted:
     return script
 
 
-def line(**fields: Any) -> Trunkline:
-    """Return a core whose only provider is this backend."""
-    provider = {"type": "transformers", "device": "cpu", "dtype": DTYPE, "retries": 0, **fields}
+def line(model: str, **fields: Any) -> Trunkline:
+    """Return a core whose only provider is this backend, with one model."""
+    place = {"type": "transformers", "device": "cpu", "dtype": DTYPE, "retries": 0}
+    provider = {**place, "models": [model], **fields}
     return Trunkline.from_config({"llm_service": {"providers": {"here": provider}}})
 
 
@@ -136,7 +137,7 @@ def chat(model: str, *, stream: bool = False, **prompt: Any) -> Chat:
 
 async def read(call: Chat, **fields: Any) -> Reply:
     """Ask, and read to the end."""
-    core = line(**fields)
+    core = line(call.model.removeprefix("here/"), **fields)
     async with core, await core(call) as reply:
         await reply.message()
         return reply
@@ -144,7 +145,7 @@ async def read(call: Chat, **fields: Any) -> Reply:
 
 async def refused(call: Chat, **fields: Any) -> TrunklineError:
     """Ask; return why there is no answer."""
-    core = line(**fields)
+    core = line(call.model.removeprefix("here/"), **fields)
     async with core:
         with pytest.raises(TrunklineError) as raised:
             await core(call)
@@ -175,7 +176,7 @@ async def test_an_answer_with_exact_usage(plain: str, stream: bool) -> None:
 
 async def test_it_streams_token_by_token(plain: str) -> None:
     """Each token is told when it is made."""
-    core = line()
+    core = line(plain)
     async with core, await core(chat(plain, stream=True, temperature=0)) as reply:
         texts = [e.text async for f in reply for e in f.events if isinstance(e, TextDelta)]
     assert [len(text) for text in texts[1:]] == [1] * (len(texts) - 1)
@@ -277,7 +278,7 @@ async def test_a_model_that_is_not_here() -> None:
 
 
 async def test_only_listed_models_are_loaded(plain: str, tooled: str) -> None:
-    """Where there is a list, callers cannot have others read into memory."""
+    """Callers cannot have others read into memory."""
     assert (await read(chat(plain), models=[plain])).outcome == "complete"
     error = await refused(chat(tooled), models=[plain])
     assert type(error) is UpstreamNotFound
@@ -298,7 +299,7 @@ async def test_a_dtype_that_torch_does_not_have(plain: str) -> None:
 
 async def test_who_leaves_stops_the_model(plain: str) -> None:
     """At the next token; the next call does not wait for the rest."""
-    core = line()
+    core = line(plain)
     async with core:
         reply = await core(chat(plain, stream=True, max_output_tokens=480, temperature=1.0))
         await reply.aclose()
@@ -310,7 +311,7 @@ async def test_who_leaves_stops_the_model(plain: str) -> None:
 
 async def test_who_leaves_while_waiting_is_not_answered(plain: str) -> None:
     """A call that waits for the model's thread is taken out of its queue."""
-    core = line(max_parallel=8)
+    core = line(plain, max_parallel=8)
     async with core:
         first = await core(chat(plain, stream=True, max_output_tokens=480))
         waiting = asyncio.create_task(core(chat(plain, stream=True)))
@@ -332,7 +333,7 @@ async def test_one_model_in_memory_for_all(tmp_path: Path, monkeypatch: pytest.M
         return load(self)
 
     monkeypatch.setattr(models.Model, "_load", counted)
-    core = line(max_parallel=8)
+    core = line(new, max_parallel=8)
     async with core:
 
         async def text() -> str:

@@ -7,7 +7,9 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import redis
@@ -179,6 +181,26 @@ async def test_a_question_that_cannot_be_asked_stops_nobody(
     assert "Valkey could not be asked" in caplog.text
     await until(lambda: not buckets.trouble)
     assert taken(await buckets.take([draw(10)]))
+
+
+@pytest.mark.parametrize("broken", ["too short", "no thread", "no such draw"])
+async def test_whatever_goes_wrong_the_next_question_is_asked(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, broken: str
+) -> None:
+    """An answer too short, a thread that cannot begin, a question that cannot be written."""
+    buckets = opened()
+    with monkeypatch.context() as patch:
+        if broken == "too short":
+            patch.setattr(Valkey, "ask", lambda *_: [1])
+        elif broken == "no thread":
+            patch.setattr(ThreadPoolExecutor, "submit", Mock(side_effect=RuntimeError("no more")))
+        else:
+            patch.setattr(ValkeyBuckets, "_levels", Mock(side_effect=AttributeError("none")))
+        assert taken(await asyncio.wait_for(buckets.take([draw()]), 20))
+    assert caplog.records
+    await until(lambda: not buckets.trouble)
+    assert taken(await asyncio.wait_for(buckets.take([draw(10)]), 20))
+    assert not taken(await asyncio.wait_for(opened("two").take([draw(10)]), 20))
 
 
 async def test_a_silent_valkey_is_not_waited_for_twice(opened: Open, valkey: Server) -> None:

@@ -10,6 +10,7 @@ from trunkline import errors
 from trunkline.errors import (
     AllProvidersUnavailable,
     BudgetHeld,
+    CapabilityMissing,
     InputError,
     LocalRefusal,
     ProviderError,
@@ -71,7 +72,7 @@ def test_only_a_provider_is_tried_again(kind: type[TrunklineError]) -> None:
     """What we refused ourselves, or never began, is not retried at the same deployment."""
     assert not kind.retry_same or issubclass(kind, ProviderError)
     assert not kind.retry_same or kind.fail_over
-    assert not kind.fail_over or issubclass(kind, ProviderError | LocalRefusal)
+    assert not kind.fail_over or issubclass(kind, ProviderError | LocalRefusal | CapabilityMissing)
 
 
 @EACH

@@ -74,6 +74,15 @@ def test_a_secret_that_begins_like_another_leaves_no_rest() -> None:
         assert scrub("it is s3cret-and-more") == f"it is {MASK}"
 
 
+def test_what_a_source_gave_before_is_forgotten() -> None:
+    """Only its newest secrets are looked for; those of others stay known."""
+    know(["configured-s3cret"])
+    know(["token-0f-the-first-hour"], "google:")
+    know(["token-0f-the-next-hour"], "google:")
+    said = "configured-s3cret token-0f-the-first-hour token-0f-the-next-hour"
+    assert scrub(said) == f"{MASK} token-0f-the-first-hour {MASK}"
+
+
 def test_a_word_that_stands_for_a_key_is_still_a_word() -> None:
     """Local servers take any key; "ollama" as one must not mask the provider's name."""
     know(["ollama"])

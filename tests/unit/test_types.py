@@ -103,11 +103,14 @@ def prompt_of(*parts: Image | Audio | File | Text, **options: object) -> Prompt:
         (prompt_of(output_format=OutputFormat()), set()),
         (prompt_of(output_format=OutputFormat(schema={"type": "object"})), {"schema"}),
         (prompt_of(output_format=OutputFormat(schema={})), {"schema"}),
-        (prompt_of(reasoning=Reasoning(effort="high")), set()),
+        (prompt_of(reasoning=Reasoning(effort="high")), {"reasoning"}),
+        (prompt_of(reasoning=Reasoning(effort="none")), set()),
+        (prompt_of(reasoning=Reasoning(enabled=False, effort="high")), set()),
+        (prompt_of(reasoning=Reasoning(budget_tokens=0)), set()),
     ],
 )
 def test_needs(prompt: Prompt, needs: set[str]) -> None:
-    """A prompt needs what its parts and options cannot do without; reasoning is a wish."""
+    """A prompt needs what its parts and options cannot do without."""
     assert prompt.needs == needs
 
 

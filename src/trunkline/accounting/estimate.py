@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec import Raw
 from msgspec.json import decode
 
 from trunkline.accounting.price import Bound, in_service_tier
@@ -48,7 +49,13 @@ _ENOUGH_SAMPLES = 20
 _LEAST_TOKENS = 16
 """A shorter answer is none."""
 _TIER_OPTIONS = ("service_tier", "speed")
-_names_no_tier = frozenset(_TIER_OPTIONS).isdisjoint
+_FROM_ANYBODY = {
+    "anthropic": {"speed": ""},
+    "bedrock": {"serviceTier": "type", "performanceConfig": "latency"},
+}
+"""Options for a tier that a dialect takes from callers of every other, and the field in them that
+names it."""
+_names_no_tier = frozenset((*_TIER_OPTIONS, "serviceTier", "performanceConfig")).isdisjoint
 _STANDARD_ONLY = ("default", "standard_only")
 _RAISED = "priority"
 """What providers may choose of their own accord, where the account there is set up so.
@@ -73,13 +80,25 @@ def _named(asked: list[Any]) -> str:
 def _asked(call: Call, deployment: Deployment) -> list[Any]:
     """Return what a call says about its service tier in words that `deployment` is sent."""
     body = call.body
-    if isinstance(body, Prompt):
-        return [body.extra[name] for name in _TIER_OPTIONS if name in body.extra]
-    if _names_no_tier(body.fields):
+    said = body.extra if isinstance(body, Prompt) else body.fields
+    if _names_no_tier(said):
         return []
-    if body.dialect.partition("_")[0] != deployment.dialect.partition("_")[0]:
-        return []  # options of another family of dialects are dropped
-    return [decode(body.fields[name]) for name in _TIER_OPTIONS if name in body.fields]
+    names = _FROM_ANYBODY.get(deployment.dialect, {})
+    if isinstance(body, Prompt) or _is_of_one_family(body.dialect, deployment.dialect):
+        names = dict.fromkeys(_TIER_OPTIONS, "") | names
+    return [_tier_in(said[name], within) for name, within in names.items() if name in said]
+
+
+def _is_of_one_family(dialect: str, other: str) -> bool:
+    """Whether options of one dialect are not dropped by the other."""
+    return dialect.partition("_")[0] == other.partition("_")[0]
+
+
+def _tier_in(said: Any, within: str) -> Any:
+    value = decode(said) if isinstance(said, Raw) else said
+    if not within:
+        return value
+    return value.get(within) if isinstance(value, dict) else None
 
 
 def _tiers(call: Call, deployment: Deployment, price: Price) -> tuple[bool, str, str]:
@@ -164,7 +183,7 @@ class Estimates:
         known price has the estimate of the standard one, so that no call goes up without a hold.
         """
         price, body = deployment.price, call.body
-        input_tokens = self.prompt_tokens(call)
+        input_tokens = self.read_tokens(call, deployment)
         if price is None:
             return Quote(None, None)
         priced, likely, possible = _tiers(call, deployment, price)
@@ -195,7 +214,9 @@ class Estimates:
             return None
         _, likely, possible = _tiers(call, deployment, price)
         bound = self._bound(deployment, price, possible if proven else likely)
-        input_tokens = _most_prompt_tokens(call) if proven else self.prompt_tokens(call)
+        input_tokens = _most_prompt_tokens(call)
+        if not proven:
+            input_tokens = self.read_tokens(call, deployment)
         most = (body.max_output_tokens or 0) * body.choices
         if not proven:
             most = self.output_tokens(call, deployment.name)
@@ -210,6 +231,17 @@ class Estimates:
                 self._bounds.clear()
             bound = self._bounds[deployment.name, tier] = Bound(price, tier)
         return bound
+
+    def read_tokens(self, call: Call, deployment: Deployment) -> int:
+        """Estimate all that is read: what the provider holds may fill the model's context.
+
+        Raises:
+            InputError: as `prompt_tokens` does.
+        """
+        tokens = self.prompt_tokens(call)
+        if isinstance(call, Chat) and call.body.stored:
+            return max(tokens, deployment.context_window or 0)
+        return tokens
 
     def prompt_tokens(self, call: Call) -> int:
         """Estimate the prompt's tokens from its bytes, those of pictures and the like apart.

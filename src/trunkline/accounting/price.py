@@ -25,17 +25,19 @@ _BYTES_PER_TOKEN = 4
 def cost(usage: Usage, price: Price | None, *, estimated: bool = False) -> Cost:
     """Return what `usage` costs at `price`; no price gives an unknown cost, never 0.
 
-    A service tier or a search without a price makes the cost unknown as well. What the provider
-    itself reports counts for more than a listed price, and less than one the user configured.
-    `estimated` says that the usage itself is a guess.
+    What the provider itself reports counts for more than a listed price, and less than one the user
+    configured. In a service tier without a price tokens are charged at the standard one, beside a
+    search without a price they alone are: nobody may choose not to be charged. Such a cost is
+    `estimated`, as is one of which `estimated` says that the usage itself is a guess.
     """
-    nusd = usage.reported_cost_nusd
-    if price is not None and (nusd is None or price.configured):
-        listed = _listed(usage, price)
-        nusd = nusd if listed is None else listed
-    if nusd is None:
+    reported_nusd = usage.reported_cost_nusd
+    if price is not None and (reported_nusd is None or price.configured):
+        nusd, whole = _listed(usage, price)
+        if whole or reported_nusd is None:
+            return Cost(nusd, "exact" if whole and not estimated else "estimated")
+    if reported_nusd is None:
         return Cost(None, "unknown")
-    return Cost(nusd, "estimated" if estimated else "exact")
+    return Cost(reported_nusd, "estimated" if estimated else "exact")
 
 
 def in_service_tier(price: Price, name: str) -> Price | None:
@@ -45,11 +47,10 @@ def in_service_tier(price: Price, name: str) -> Price | None:
     return next((other for tier, other in price.service_tiers if tier == name), None)
 
 
-def _listed(usage: Usage, price: Price) -> int | None:
-    """Return what `usage` costs in nano-USD; None = `price` does not say."""
-    rates = in_service_tier(price, usage.service_tier)
-    if rates is None:
-        return None
+def _listed(usage: Usage, price: Price) -> tuple[int, bool]:
+    """Return what `usage` costs in nano-USD, and whether `price` has a price for all of it."""
+    served = in_service_tier(price, usage.service_tier)
+    whole, rates = served is not None, served or price
     prompt_tokens = usage.prompt_tokens
     for threshold, tier in rates.tiers:
         if prompt_tokens <= threshold:
@@ -57,13 +58,12 @@ def _listed(usage: Usage, price: Price) -> int | None:
         rates = tier
     total = rates.request_nusd + _input(usage, rates) + _output(usage, rates)
     if usage.web_search_requests > 0:
-        if rates.web_search_nusd is None:
-            return None
-        total += usage.web_search_requests * rates.web_search_nusd
+        whole = whole and rates.web_search_nusd is not None
+        total += usage.web_search_requests * (rates.web_search_nusd or 0)
     nusd, rest = divmod(total, _MILLION)
     if rest * 2 > _MILLION or (rest * 2 == _MILLION and nusd & 1):
         nusd += 1
-    return nusd
+    return nusd, whole
 
 
 def _input(usage: Usage, rates: Price) -> int:

@@ -1,8 +1,9 @@
 """What an attempt used and cost; it follows from how it went.
 
-Reported usage is exact, unless it leaves out searches that were asked for. An answer that broke
-off, or did not say, is estimated from what was received. An attempt that never left, or that the
-provider refused, cost nothing; one whose fate nobody knows is estimated as well.
+Reported usage is exact, unless it leaves out searches that were asked for, or what else is charged
+apart. An answer that broke off, or did not say, is estimated from what was received; one that the
+provider goes on with out of sight costs what it was held for. An attempt that never left, or that
+the provider refused, cost nothing; one whose fate nobody knows is estimated as well.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from trunkline.types import Call, Cost, Deployment, Prompt, Usage
 _SEARCH = "web_search_options"
 """With it OpenAI's chat completions search before they answer; their usage is silent on the fee.
 Source: https://platform.openai.com/docs/guides/tools-web-search?api-mode=chat (2026-11-20)."""
+_UNDER_WAY = ("queued", "in_progress")
+"""Words for an answer that the provider goes on with, out of sight, and charges.
+Source: https://platform.openai.com/docs/guides/background (2026-11-20)."""
 _MOST_TOKENS = 1_000_000_000
 _MOST_SEARCHES = 10_000
 _MOST_REPORTED_NUSD = 100_000 * 1_000_000_000
@@ -37,7 +41,7 @@ def weigh(
         if not _may_be_billed(error):
             return Usage(), Cost(0)
         usage = Usage(
-            prompt_tokens=estimates.prompt_tokens(call), service_tier=asked_tier(call, target)
+            prompt_tokens=estimates.read_tokens(call, target), service_tier=asked_tier(call, target)
         )
         return usage, cost(usage, target.price, estimated=True)
     told = reply.usage if reply.usage is not None and _credible(reply.usage) else None
@@ -45,9 +49,12 @@ def weigh(
     whole = reply.outcome == "complete" or reply.finish is not None
     if told is not None and whole:
         estimates.learn(target.name, usage.completion_tokens // call.body.choices)
-        if _SEARCH in _options(call) and _search_is_missing(usage, target):
-            return _with_search(usage, target)
-        return usage, cost(usage, target.price)
+        searched = _SEARCH in _options(call) and _search_is_missing(usage, target)
+        if searched:  # at least once
+            usage = replace(usage, web_search_requests=1)
+        return usage, cost(usage, target.price, estimated=searched or reply.apart)
+    if told is None and reply.finish_raw in _UNDER_WAY:
+        return _as_held(call, target, estimates)
     shown = output_tokens_from_frames(
         reply.shown_frames, reply.shown_bytes, reply.least_frame_bytes
     )
@@ -55,7 +62,7 @@ def weigh(
         shown = min(shown, cap * call.body.choices)  # a guess is never above what a proof allows
     usage = replace(
         usage,
-        prompt_tokens=usage.prompt_tokens or estimates.prompt_tokens(call),
+        prompt_tokens=usage.prompt_tokens or estimates.read_tokens(call, target),
         completion_tokens=max(usage.completion_tokens, shown),
     )
     return usage, cost(usage, target.price, estimated=True)
@@ -73,16 +80,16 @@ def _search_is_missing(usage: Usage, target: Deployment) -> bool:
     return not told and not free and target.dialect.startswith("openai")
 
 
-def _with_search(usage: Usage, target: Deployment) -> tuple[Usage, Cost]:
-    """Return what an answer came to that searched at least once.
-
-    Where searches have no price the rest is charged all the same: the caller chose to search.
-    """
-    searched = replace(usage, web_search_requests=1)
-    weighed = cost(searched, target.price, estimated=True)
-    if weighed.nusd is not None:
-        return searched, weighed
-    return usage, cost(usage, target.price, estimated=True)
+def _as_held(call: Call, target: Deployment, estimates: Estimates) -> tuple[Usage, Cost]:
+    """Return what an answer is taken to come to of which nobody here will hear more."""
+    quote = estimates.quote(call, target)
+    usage = Usage(
+        prompt_tokens=estimates.read_tokens(call, target),
+        completion_tokens=estimates.output_tokens(call, target.name),
+    )
+    if quote.estimate_nusd is None:
+        return usage, Cost(None, "unknown")
+    return usage, Cost(max(quote.estimate_nusd, quote.proven_nusd or 0), "estimated")
 
 
 def _credible(usage: Usage) -> bool:

@@ -181,7 +181,8 @@ class Trunkline:
     def status(self) -> dict[str, bool]:
         """Tell for each provider whether it answers now and is not resting after failures.
 
-        Asks each for the list of its models: free of charge, at most two seconds in all.
+        Asks each for the list of its models, or those of your own by their `health_check`: free
+        of charge, at most two seconds in all.
         """
         found = probe_all(self.config.providers.values(), SystemClock())
         now_s = self.clock.monotonic_s()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 import inspect
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from trunkline.catalog import ProviderRow
 from trunkline.errors import ConfigError
 from trunkline.interfaces import BaseLLMProvider, LLMProvider, registered
+from trunkline.types import Need
 
-_ABILITIES = ("tools", "images", "audio", "files")
+_ABILITIES = get_args(Need)
 
 
 def names() -> list[str]:

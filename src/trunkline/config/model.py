@@ -135,6 +135,8 @@ class Server(Struct, frozen=True, kw_only=True):
     """Largest request body in MiB, after decompression."""
     workers: int = 1
     """Processes that answer calls, all on one port."""
+    stored_state: Literal["refuse", "allow"] = "refuse"
+    """Whether callers may name what providers hold for the account: `allow` is for one tenant."""
 
 
 class Storage(Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from trunkline.types import Need, Price, RateLimit
 ABILITIES = ("context_window", "max_output", "lacks")
 _NEEDS: dict[str, Need] = {
     "tools": "tools", "images": "images", "audio": "audio", "files": "files", "schema": "schema",
+    "reasoning": "reasoning",
 }  # fmt: skip
 
 

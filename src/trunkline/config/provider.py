@@ -78,6 +78,8 @@ class Provider(Struct, frozen=True, kw_only=True):
     """The wire format in which it is asked for embeddings; "" = it has none."""
     counting: str = ""
     """The wire format in which it counts tokens; "" = it does not."""
+    loaded: bool = False
+    """True = one of the user's own that was named, so its package may be loaded to look at it."""
     usual_model: str = ""
     """What to ask it for when no model was named and it lists none; "" = nobody knows."""
 

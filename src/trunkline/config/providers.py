@@ -13,6 +13,7 @@ from trunkline.config import azure, bedrock, connection, custom, models, transfo
 from trunkline.config.node import Node, near
 from trunkline.config.provider import Api, Provider
 from trunkline.errors import ConfigError
+from trunkline.interfaces import is_loaded
 from trunkline.observability.redact import know
 from trunkline.types import Deployment, Secret
 
@@ -20,7 +21,7 @@ _ASKING = frozenset({"http", "litellm"})
 """Backends that ask somebody over a network."""
 _WIRE_KEYS = {"api_key", "api_key_file", "base_url", "headers"}
 _KEYS = (
-    "type", "api", "models", "rate_limits", "max_parallel", "retries",
+    "type", "api", "buckets", "models", "rate_limits", "max_parallel", "retries",
     *_WIRE_KEYS, *connection.SECONDS, *vertex.KEYS, *azure.KEYS, *bedrock.KEYS, *transformers.KEYS,
 )  # fmt: skip
 _ONLY = {
@@ -77,6 +78,7 @@ class Draft(Struct, kw_only=True):
             credential=credential,
             headers=connection.headers(self.fields.get("headers")),
             quirks=found.quirks,
+            buckets=self._buckets(),
             lacks=self.row.lacks,
             limits=connection.limits(self.row.limits, self.fields),
             rates=connection.rates(self.fields.get("rate_limits"), f"provider:{self.name}"),
@@ -105,6 +107,7 @@ class Draft(Struct, kw_only=True):
             apis=listed.apis,
             embeddings=self.row.embeddings,
             counting=self.row.counting,
+            loaded=is_loaded(self.row.name),
             usual_model=self.row.usual_model,
         )
 
@@ -129,6 +132,9 @@ class Draft(Struct, kw_only=True):
     def _backend(self) -> str:
         listed = models.read(self.fields.get("models"), self.name).names or self.models
         if self.row.name == "transformers":
+            if not listed:
+                fault = "list the models, or callers could have any folder or model loaded"
+                raise self.node.refusal(f"{fault}: models: [Qwen/Qwen3-0.6B]")
             return transformers.backend(self.fields, listed)
         if self.row.backend != "litellm" or not (ours := _WIRE_KEYS & self.fields.keys()):
             return self.row.backend
@@ -144,6 +150,17 @@ class Draft(Struct, kw_only=True):
         if node is not None and not choice:
             raise node.fault("remove it: only a provider with OpenAI's API leaves a choice")
         return None if node is None else models.api(node)
+
+    def _buckets(self) -> tuple[str, ...]:
+        node = self.fields.get("buckets")
+        if node is None:
+            return ()
+        if self.row.dialect not in {"bedrock", "gemini"}:
+            raise node.fault("remove it: only bedrock, gemini and vertex read buckets")
+        for item in node.items():
+            if not re.fullmatch(r"[A-Za-z0-9._-]+", item.text()):
+                raise item.fault("write the name of a bucket, without s3:// or gs://")
+        return node.texts()
 
     def _needs_key(self) -> bool:
         """Only the provider itself insists on a credential, a proxy in its place may not."""

@@ -7,7 +7,7 @@ from typing import Any
 from trunkline.config.model import Server
 from trunkline.config.node import Node
 
-_SERVER_KEYS = ("host", "port", "hosts", "max_body_mb", "workers")
+_SERVER_KEYS = ("host", "port", "hosts", "max_body_mb", "stored_state", "workers")
 _MOST_WORKERS = 256
 
 
@@ -25,6 +25,8 @@ def read_server(node: Node | None) -> Server:
         said["hosts"] = fields["hosts"].texts()
     if "max_body_mb" in fields:
         said["max_body_mb"] = fields["max_body_mb"].whole(1)
+    if "stored_state" in fields:
+        said["stored_state"] = fields["stored_state"].choice(("refuse", "allow"))
     if "workers" in fields:
         said["workers"] = fields["workers"].whole(1)
         if said["workers"] > _MOST_WORKERS:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 EVERY_S = 30.0
 JITTER = 0.2
 _LOOK_S = 1.0
+_ASKED = frozenset({"http", "custom"})
+"""Backends that can be asked; the others are in this process, and well."""
 
 News = Callable[[], Mapping[str, Seen]]
 
@@ -56,7 +58,7 @@ class Prober:
         due = [
             provider
             for name, provider in config.providers.items()
-            if provider.template.backend == "http"
+            if provider.template.backend.partition(":")[0] in _ASKED
             and now_s >= self._due_s.get(name, 0.0)
             and not _known(name, news, now_ns)
         ]

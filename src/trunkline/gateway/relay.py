@@ -21,9 +21,11 @@ from trunkline.errors import (
 from trunkline.gateway.holders import Holder
 from trunkline.gateway.http import Request
 from trunkline.gateway.pulse import Pulse
+from trunkline.gateway.stored import refuse_stored
 from trunkline.gateway.surfaces.family import family_of
 from trunkline.reply import Reply
 from trunkline.types import Call, Chat, Cost, Mark, Prompt, Trail
+from trunkline.vectors import aside
 
 STOPPING = Overloaded("the gateway is about to stop", retry_after_s=1.0)
 _UNKNOWN = Cost(None, "unknown")
@@ -43,6 +45,8 @@ async def relay(
     body = await request.json_body(limit_bytes)
     trail = Trail()
     call = _call(dialect.read(body, request.headers), request, holder, trail)
+    if line.config.server.stored_state == "refuse":
+        refuse_stored(call)
     watch = Watch(request.task)
     request.on_hangup = watch.leave
     try:
@@ -82,7 +86,7 @@ async def _whole(
     cost = _cost(reply)
     if cost.nusd is not None:
         headers.append(("x-trunkline-cost-usd", format_usd(cost.nusd)))
-    request.answer(200, writer.whole(frames, cost), headers)
+    request.answer(200, await aside(frames, writer.whole, frames, cost), headers)
 
 
 async def _stream(

@@ -222,6 +222,7 @@ class Steward:
         providers = self._config.providers
         urls = {name: each.template.base_url for name, each in providers.items()}
         reached = await asyncio.to_thread(reachable, urls)
+        own = {name: told.ok for name, told in self._prober.probes.items() if urls.get(name) == ""}
         workers = [replace(worker, seen={}) for worker in self._workers.values()]
         resting = sorted({name for worker in workers for name in worker.resting})
         return {
@@ -235,7 +236,7 @@ class Steward:
                     "reachable": up,
                     "resting": [each for each in resting if each.startswith(f"{name}/")],
                 }
-                for name, up in reached.items()
+                for name, up in (reached | own).items()
             },
             "ingest_lag_s": self._lag_s(),
         }

@@ -212,16 +212,17 @@ class _Weighing:
             return
         usage, cost = self._weigh(None, reply)
         used_nusd = cost.nusd or 0
-        if not reply.shown_frames or used_nusd * 4 <= hold_nusd * 3:
+        wanted_nusd = 2 * max(hold_nusd, used_nusd)
+        most_nusd = most(self._call, self._target, usage)
+        if most_nusd is not None and used_nusd <= most_nusd:  # else the cap is not kept
+            wanted_nusd = min(wanted_nusd, most_nusd)
+        little = not reply.shown_frames or used_nusd * 4 <= hold_nusd * 3
+        if little or wanted_nusd <= hold_nusd:
             self._seen_nusd = used_nusd
             self._wait()
             return
-        wanted_nusd = 2 * max(hold_nusd, used_nusd)
-        if (most_nusd := most(self._call, self._target, usage)) is not None:
-            wanted_nusd = min(wanted_nusd, most_nusd)
-        if wanted_nusd > hold_nusd:
-            # Kept, because the loop does not keep it.
-            self._task = asyncio.create_task(self._top_up(used_nusd, wanted_nusd - hold_nusd))
+        # Kept, because the loop does not keep it.
+        self._task = asyncio.create_task(self._top_up(used_nusd, wanted_nusd - hold_nusd))
 
     async def _top_up(self, used_nusd: int, more_nusd: int) -> None:
         """Ask for more, or for a part of it; without any, cut the answer before it is overdrawn."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -11,23 +11,19 @@ from msgspec.structs import replace
 from trunkline import dialects
 from trunkline.client import Trunkline
 from trunkline.dialects.openai_chat.embeddings.write import unpacked
-from trunkline.errors import BadAnswer
 from trunkline.interfaces import Embeddings, TokenCount
 from trunkline.llm_service.ask import model_of
-from trunkline.reply import Reply
 from trunkline.types import (
-    Call,
     Chat,
     Counted,
     CountTokens,
     Embed,
     Embedded,
-    Event,
+    Frame,
     Principal,
     Trail,
 )
-
-E = TypeVar("E", bound=Event)
+from trunkline.vectors import aside
 
 
 async def embed(
@@ -47,15 +43,12 @@ async def embed(
     given = {name: value for name, value in options.items() if value is not None}
     call: Embed = dialects.load("openai_embeddings").read(msgspec.json.encode(asked | given))
     trail = Trail()
-    reply, told = await _asked(line, replace(call, principal=principal, trail=trail), Embedded)
-    if len(told.vectors) != len(call.body.inputs):
-        raise BadAnswer(
-            f"{reply.deployment.name} gave {len(told.vectors)} vectors for "
-            f"{len(call.body.inputs)} texts"
-        )
+    async with await line(replace(call, principal=principal, trail=trail)) as reply:
+        frames = [frame async for frame in reply]
+        vectors = await aside(frames, _vectors, frames)
     tokens = trail.attempts[-1].usage.prompt_tokens
     return Embeddings(
-        vectors=[unpacked(vector) for vector in told.vectors],
+        vectors=vectors,
         model=model_of(reply),
         provider=reply.deployment.provider,
         usage={"prompt_tokens": tokens, "total_tokens": tokens},
@@ -71,12 +64,13 @@ async def count(line: Trunkline, chat: Chat) -> TokenCount:
     call = CountTokens(
         model=chat.model, provider=chat.provider, body=chat.body, principal=chat.principal
     )
-    _, told = await _asked(line, call, Counted)
+    async with await line(call) as reply:
+        events = [event async for frame in reply for event in reply.events(frame)]
+    told = next(event for event in events if isinstance(event, Counted))
     return TokenCount(told.tokens, told.estimated)
 
 
-async def _asked(line: Trunkline, call: Call, kind: type[E]) -> tuple[Reply, E]:
-    """Run a call to its end; return what of `kind` its answer tells."""
-    async with await line(call) as reply:
-        events = [event async for frame in reply for event in reply.events(frame)]
-    return reply, next(event for event in events if isinstance(event, kind))
+def _vectors(frames: Sequence[Frame]) -> list[list[float]]:
+    events = (event for frame in frames for event in frame.events)
+    told = next(event for event in events if isinstance(event, Embedded))
+    return [unpacked(vector) for vector in told.vectors]

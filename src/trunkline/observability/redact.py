@@ -58,18 +58,24 @@ _SECRET_NAME = re.compile(
     """
 )
 _SHORTEST_WORD_CHARS = 16
+_spellings: dict[str, frozenset[str]] = {}
+"""By where the secrets come from."""
 _known: tuple[str, ...] = ()
-"""Longest first, so that no secret is hidden behind another that begins like it."""
+"""All of them. Longest first, so that no secret is hidden behind another that begins like it."""
 
 
-def know(secrets: Iterable[str]) -> None:
-    """Remember configured secrets, so that they are masked wherever they appear.
+def know(secrets: Iterable[str], source: str = "") -> None:
+    """Remember secrets, so that they are masked wherever they appear.
 
     Also as JSON, `repr` and URLs spell them. What may be an ordinary word is left out, such as the
     "ollama" that stands for a key where none is needed.
+
+    Args:
+        source: where they come from, if that gives others later: those it gave before are
+            forgotten then. "" = the configuration, whose secrets are kept.
     """
     global _known  # noqa: PLW0603 - read by every thread, so replaced whole
-    known = set(_known)
+    known = set() if source else set(_spellings.get("", ()))
     for secret in secrets:
         if len(secret) >= 6 and not (secret.isalpha() and len(secret) < _SHORTEST_WORD_CHARS):
             known |= {
@@ -78,7 +84,9 @@ def know(secrets: Iterable[str]) -> None:
                 repr(secret)[1:-1],
                 quote(secret, "", None, "replace"),
             }
-    _known = tuple(sorted(known, key=len, reverse=True))
+    _spellings[source] = frozenset(known)
+    every = frozenset[str]().union(*list(_spellings.values()))
+    _known = tuple(sorted(every, key=len, reverse=True))
 
 
 def scrub(text: object, limit_chars: int = 4000) -> str:

@@ -23,7 +23,8 @@ from trunkline.types import (
 _MEDIA: dict[str, type] = {"audio": Audio, "images": Image, "files": File}
 _FIELDS = {
     "tools": ("tools",),
-    "schema": ("output_format", "response_format", "output_config"),
+    "schema": ("output_format", "response_format", "output_config", "text"),
+    "reasoning": ("reasoning_effort", "thinking", "reasoning"),
 }
 _CAPS = ("max_output_tokens", "max_completion_tokens", "max_tokens")
 BYTES_PER_TOKEN = 4

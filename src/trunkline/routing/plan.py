@@ -211,7 +211,9 @@ class Planner:
                 found |= {each.deployment.name for leg in legs for each in leg.candidates}
         return found
 
-    def _way(self, group: Group | None, legs: Iterable[Leg], call: Call) -> Way:
+    def _way(
+        self, group: Group | None, legs: Iterable[Leg], call: Call, first: Deployment | None = None
+    ) -> Way:
         spoken = call.body.dialect if isinstance(call.body, Wire) else None
         aimed = [
             replace(
@@ -223,8 +225,7 @@ class Planner:
             )
             for leg in legs
         ]
-        if call.kind != "chat":
-            aimed = [Leg(fitting(call.kind, [each for leg in aimed for each in leg.candidates]))]
+        aimed = fitting(call.kind, aimed, first)
         ways = tuple((leg, self._members(leg)) for leg in aimed)
         members = tuple(member for _, here in ways for member in here)
         turning = group is not None and bool(
@@ -233,8 +234,9 @@ class Planner:
             or group.content_policy_fallbacks
         )
         fixed = all(len(here) == 1 or leg.strategy == "priority" for leg, here in ways)
+        fixed = call.kind == "count_tokens" or (fixed and not turning)
         candidates = tuple(each for leg in aimed for each in leg.candidates)
-        return Way(candidates, group, ways, members, fixed=fixed and not turning)
+        return Way(candidates, group, ways, members, fixed=fixed)
 
     def _members(self, leg: Leg) -> tuple[Member, ...]:
         rows = [candidate.deployment for candidate in leg.candidates]
@@ -271,10 +273,11 @@ class Planner:
                         candidate = Candidate(candidate.deployment, candidate.note, why)
                     chosen[place].append(candidate)
         group = way.group
-        turn = None if group is None or way.fixed else self._turn(group, call)
+        first = way.candidates[0].deployment
+        turn = None if group is None or way.fixed else self._turn(group, call, first)
         return Plan((*chosen[0], *chosen[1], *chosen[2]), skipped, group, turn)
 
-    def _turn(self, group: Group, call: Call) -> Turn:
+    def _turn(self, group: Group, call: Call, asked_first: Deployment) -> Turn:
         def turn(error: TrunklineError) -> tuple[Candidate, ...] | None:
             kinds: tuple[str, ...] = ("fallbacks",)
             if isinstance(error, ContextTooLong):
@@ -290,7 +293,7 @@ class Planner:
                 return None
             legs = self._names.along(group.name, targets, (first, *kinds))
             try:
-                return self._choose(self._way(None, legs, call), call).candidates
+                return self._choose(self._way(None, legs, call, asked_first), call).candidates
             except (CapabilityMissing, ContextTooLong):
                 return None
 

@@ -129,7 +129,7 @@ class ValkeyBuckets:
         self._local.close()
 
     def _post(self, draws: Sequence[Draw], *, forced: bool) -> Future[list[Level] | None] | None:
-        """Have the thread ask; None = Valkey is away, at most it is tried whether it is back."""
+        """Have the thread ask; None = it cannot, at most it is tried whether Valkey is back."""
         away = self._away
         if away:
             if not self._valkey.usable:
@@ -138,12 +138,23 @@ class ValkeyBuckets:
         wanted = _Wanted(draws, forced, Future())
         with self._lock:
             self._waiting.append(wanted)
-            if not self._asking:
-                self._asking = True
-                if self._hands is None:
-                    self._hands = ThreadPoolExecutor(1, thread_name_prefix="trunkline-rates")
-                self._hands.submit(self._ask_all)
+            if not self._asking and not self._start():
+                self._waiting.clear()
+                return None
         return None if away else wanted.answer
+
+    def _start(self) -> bool:
+        """Have the thread begin; False = there is none now, as where no more may be started."""
+        if self._hands is None:
+            self._hands = ThreadPoolExecutor(1, thread_name_prefix="trunkline-rates")
+        try:
+            self._hands.submit(self._ask_all)
+        except RuntimeError as error:
+            _log.warning("Valkey cannot be asked, %s: %s", WITHOUT, error)
+            self._hands, self._away = None, True
+            return False
+        self._asking = True
+        return True
 
     def _ask_all(self) -> None:
         """Ask for all that is wanted, until nothing is."""
@@ -159,6 +170,17 @@ class ValkeyBuckets:
             self._ask([each for each in batch if each.answer.set_running_or_notify_cancel()])
 
     def _ask(self, batch: Sequence[_Wanted]) -> None:
+        levels = None
+        try:
+            levels = self._levels(batch)
+        except Exception:  # whoever waits, now or later, would wait for good
+            _log.exception("Valkey could not be asked, %s", WITHOUT)
+        self._away = levels is None
+        for place, wanted in enumerate(batch):
+            wanted.answer.set_result(None if levels is None else levels[place])
+
+    def _levels(self, batch: Sequence[_Wanted]) -> list[list[Level]] | None:
+        """Ask, and return what was taken for each; None = Valkey is away."""
         keys: list[bytes] = []
         given: list[int] = []
         for wanted in batch:
@@ -166,18 +188,11 @@ class ValkeyBuckets:
                 keys.append(f"{self._prefix}{draw.bucket}".encode(errors="backslashreplace"))
                 flags = (0 if left else _LAST) + (_FORCED if wanted.forced else 0)
                 given += (flags, draw.per_minute, draw.units)
-        answer = None
-        try:
-            answer = self._valkey.ask(keys, given)
-        except Exception:  # whoever waits, now or later, would wait for good
-            _log.exception("Valkey could not be asked, %s", WITHOUT)
-        self._away = answer is None
-        said = None if answer is None else iter(answer)
-        for wanted in batch:
-            levels = None
-            if said is not None:
-                levels = [Level(next(said) * _US, next(said) * _US) for _ in wanted.draws]
-            wanted.answer.set_result(levels)
+        answer = self._valkey.ask(keys, given)
+        if answer is None:
+            return None
+        said = iter(answer)
+        return [[Level(next(said) * _US, next(said) * _US) for _ in w.draws] for w in batch]
 
     def _let_go(self, draws: Sequence[Draw], asked: Future[list[Level] | None]) -> None:
         """Give back what was taken for somebody who did not wait for it."""

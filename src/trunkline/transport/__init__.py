@@ -25,7 +25,7 @@ from trunkline.transport.pools import Pools
 from trunkline.transport.port import Exchange, HttpClient
 from trunkline.transport.source import WireSource, name_blame, read_body
 from trunkline.transport.watch import Watch
-from trunkline.types import Call, Deployment, Limits, Outgoing
+from trunkline.types import Call, Deployment, Embed, Limits, Outgoing
 
 MAX_ERROR_BYTES = 1024 * 1024
 
@@ -60,7 +60,8 @@ class Transport:
         watch = Watch(self._clock, deployment.limits)
         try:
             exchange = await _start(client, outgoing, watch)
-            source = WireSource(exchange, watch, dialect, deployment)
+            wanted = len(call.body.inputs) if isinstance(call, Embed) else call.body.choices
+            source = WireSource(exchange, watch, dialect, deployment, wanted)
             try:
                 if not 200 <= exchange.status < 300:
                     self._credentials.compare_clocks(deployment.credential, exchange.headers)
@@ -72,7 +73,7 @@ class Transport:
         except ProviderError as error:
             name_blame(error, deployment)
             if isinstance(error, AuthFailed):
-                self._credentials.forget(deployment.credential)
+                self._credentials.forget(deployment.credential, error)
             raise
         return Reply(source, deployment, head=head, headers=exchange.headers)
 

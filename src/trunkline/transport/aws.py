@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.errors import AuthFailed, ConnectFailed
-from trunkline.observability.redact import know, scrub
+from trunkline.observability.redact import scrub
 from trunkline.transport.credentials import Token
 from trunkline.transport.sigv4 import Keys, Scope, signed
 
@@ -50,9 +50,8 @@ def fetch(place: str) -> Token:
         keys = _in_files(profile or os.environ.get("AWS_PROFILE") or "default")
     if keys is None:
         keys = _by_botocore(profile)
-    know([keys.secret, *filter(None, [keys.session])])
     sign = partial(signed, keys=keys, scope=Scope(region, _SERVICE))
-    return Token("", time.time() + _KEEP_S, sign)
+    return Token("", time.time() + _KEEP_S, sign, (keys.secret, keys.session))
 
 
 def _keys(fields: Mapping[str, str], names: tuple[str, ...]) -> Keys | None:
@@ -85,8 +84,9 @@ def _by_botocore(profile: str) -> Keys:
         from botocore import exceptions
     except ImportError:
         raise AuthFailed(
-            "no AWS keys in the environment or in the shared files; write api_key, or for roles, "
-            "SSO, containers and machines of AWS: pip install 'trunkline[bedrock]'",
+            "no AWS keys in the process's environment (.env does not count) or in the shared "
+            "files; write api_key, or for roles, SSO, containers and machines of AWS: "
+            "pip install 'trunkline[bedrock]'",
             sent=False,
         ) from None
     try:
@@ -99,7 +99,7 @@ def _by_botocore(profile: str) -> Keys:
     if frozen is None:
         raise AuthFailed(
             "no AWS keys anywhere; write api_key or profile, or set AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SECRET_ACCESS_KEY in the process's environment (.env does not count)",
             sent=False,
         )
     return Keys(frozen.access_key, frozen.secret_key, frozen.token or "")

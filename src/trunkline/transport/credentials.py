@@ -8,25 +8,31 @@ Source: https://googleapis.dev/python/google-auth/latest/reference/google.auth.h
 from __future__ import annotations
 
 import asyncio
+import copy
+import os
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import NamedTuple, Protocol
 
 from msgspec.structs import replace
 
 from trunkline.clock import Clock
-from trunkline.errors import ProviderError
-from trunkline.observability.redact import know
+from trunkline.errors import AuthFailed, ConnectFailed, ProviderError
+from trunkline.observability.redact import know, scrub
 from trunkline.types import Deployment, Outgoing, Secret
 
 _EARLY_S = 300.0
 """How long before its end a token is replaced, while calls still use it."""
 _SPARE_S = 10.0
 """How long a token must still hold for a call."""
-
-
+_FAILED_S = 1.0
+"""How long a failure is told again before anybody asks for another token."""
 _WRONG_S = 240.0
 """How far our clock may be off before signatures are made by the provider's."""
+_SPENT = frozenset({"ExpiredToken", "InvalidClientTokenId", "UnrecognizedClient"})
+"""What AWS says of keys that are no longer good, some of it with a 403.
+Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/CommonErrors.html 2026-11-21"""
 
 
 class Sign(Protocol):
@@ -43,6 +49,8 @@ class Token(NamedTuple):
     until_s: float
     sign: Sign | None = None
     """Set for what never travels itself; `value` says nothing then."""
+    secrets: tuple[str, ...] = ()
+    """What must never be shown, besides `value`."""
 
 
 class Credentials:
@@ -56,8 +64,10 @@ class Credentials:
         self._clock = clock
         self._fetch = fetch or _fetch
         self._tokens: dict[str, Token] = {}
-        self._under_way: set[str] = set()
-        self._locks: dict[str, threading.Lock] = {}
+        self._under_way: dict[tuple[int, str], Future[ProviderError | None]] = {}
+        """By process, because a thread does not survive a fork, and by source."""
+        self._failed: dict[str, tuple[float, ProviderError]] = {}
+        """When a source gave no token, on the monotonic clock, and why."""
         self._ahead_s: dict[str, float] = {}
         """How far a provider's clock is ahead of ours, where that is too far."""
 
@@ -70,16 +80,15 @@ class Credentials:
         source = deployment.credential
         left_s = self._left_s(source)
         if left_s < _SPARE_S:
-            try:
-                await asyncio.to_thread(self._renew, source, _SPARE_S)
-            except ProviderError as error:
+            error = self._fresh_failure(source)
+            if error is None:
+                error = await asyncio.wrap_future(self._renewal(source))
+            if error is not None:
+                error = copy.copy(error)  # every waiting call has its own
                 error.deployment = deployment.name
-                raise
-        elif left_s < _EARLY_S and source not in self._under_way:
-            self._under_way.add(source)
-            threading.Thread(
-                target=self._renew_early, args=(source,), name="trunkline-token", daemon=True
-            ).start()
+                raise error
+        elif left_s < _EARLY_S and self._fresh_failure(source) is None:
+            self._renewal(source)  # the old one still holds; who finds it spent is told why
         token = self._tokens[source]
         return deployment if token.sign else replace(deployment, api_key=Secret(token.value))
 
@@ -98,31 +107,62 @@ class Credentials:
             ahead_s = there_s - self._clock.now_ns() / 1e9
             self._ahead_s[source] = ahead_s if abs(ahead_s) > _WRONG_S else 0.0
 
-    def forget(self, source: str) -> None:
-        """Fetch a new token next time: this one was refused."""
+    def forget(self, source: str, error: AuthFailed) -> None:
+        """Fetch a new token next time if this one was refused, and not only what it may do."""
         token = self._tokens.get(source)
-        if token is not None:
+        status, code = error.upstream_status, error.upstream_code or ""
+        if token is not None and (status == 401 or code.removesuffix("Exception") in _SPENT):
             self._tokens[source] = token._replace(until_s=0.0)
 
     def _left_s(self, source: str) -> float:
         token = self._tokens.get(source)
         return -1.0 if token is None else token.until_s - self._clock.now_ns() / 1e9
 
-    def _renew(self, source: str, needed_s: float) -> None:
-        """Fetch a token unless another thread has done so meanwhile."""
-        with self._locks.setdefault(source, threading.Lock()):
-            if self._left_s(source) < needed_s:
-                token = self._fetch(source)
-                know([token.value])
-                self._tokens[source] = token
+    def _fresh_failure(self, source: str) -> ProviderError | None:
+        """Return why there is no token, if that was found out just now."""
+        at_s, error = self._failed.get(source, (0.0, None))
+        return error if self._clock.monotonic_s() - at_s < _FAILED_S else None
 
-    def _renew_early(self, source: str) -> None:
+    def _renewal(self, source: str) -> Future[ProviderError | None]:
+        """Return the one fetch that is under way for `source`; it is begun if there is none.
+
+        It has a thread of its own: those of the loop's executor look up the names of hosts, and
+        one source that hangs must not keep other providers from being asked.
+        """
+        mine: Future[ProviderError | None] = Future()
+        mine.set_running_or_notify_cancel()  # a call that leaves does not take it from the others
+        future = self._under_way.setdefault((os.getpid(), source), mine)
+        if future is mine:
+            thread = threading.Thread(
+                target=self._renew, args=(source, mine), name="trunkline-token", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:  # there are too many threads
+                self._end(source, mine, ConnectFailed(f"no credential: {error}", sent=False))
+        return future
+
+    def _renew(self, source: str, future: Future[ProviderError | None]) -> None:
+        error: ProviderError | None = None
         try:
-            self._renew(source, _EARLY_S)
-        except ProviderError:
-            pass  # the old one still holds; who finds it spent is told why
-        finally:
-            self._under_way.discard(source)
+            token = self._fetch(source)
+            know([token.value, *token.secrets], source)
+            self._tokens[source] = token
+            self._failed.pop(source, None)
+        except ProviderError as known:
+            error = known
+        except Exception as unknown:
+            told = scrub(f"{type(unknown).__name__}: {unknown}", 500)
+            error = ConnectFailed(f"no credential could be fetched: {told}", sent=False)
+        self._end(source, future, error)
+
+    def _end(
+        self, source: str, future: Future[ProviderError | None], error: ProviderError | None
+    ) -> None:
+        if error is not None:
+            self._failed[source] = self._clock.monotonic_s(), error
+        del self._under_way[os.getpid(), source]
+        future.set_result(error)
 
 
 def _date_s(headers: Mapping[str, str]) -> float | None:

@@ -6,6 +6,7 @@ Source: https://google-auth.readthedocs.io/en/latest/user-guide.html 2026-11-20
 from __future__ import annotations
 
 import datetime
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -40,12 +41,13 @@ def fetch(path: str) -> Token:
     try:
         credentials = _credentials(path)
         credentials.refresh(_ask)
-    except exceptions.TransportError as error:
-        raise ConnectFailed(f"no token from Google: {scrub(str(error))}", sent=False) from None
     except (exceptions.GoogleAuthError, OSError, ValueError, AttributeError) as error:
+        told = f"no token from Google: {scrub(str(error), 500)}"
+        if isinstance(error, exceptions.TransportError) or getattr(error, "retryable", False):
+            raise ConnectFailed(told, sent=False) from None
         raise AuthFailed(
-            f"no token from Google: {scrub(str(error), 500)}; write credentials_file, or run "
-            "'gcloud auth application-default login'",
+            f"{told}; write credentials_file, run 'gcloud auth application-default login', or set "
+            "GOOGLE_APPLICATION_CREDENTIALS in the process's environment (.env does not count)",
             sent=False,
         ) from None
     expiry = credentials.expiry.replace(tzinfo=datetime.UTC)  # google-auth leaves the zone out
@@ -97,5 +99,5 @@ def _ask(
     except urllib.error.HTTPError as error:
         with error:
             return _Answer(error.code, error.headers, error.read())
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise exceptions.TransportError(error) from error

@@ -1,4 +1,4 @@
-"""Ask providers how they are, for nothing: each for the list of its models.
+"""Ask providers how they are, for nothing: each for the list of its models, or by `health_check`.
 
 What comes of it is for people. It opens and closes no circuit: that a list is there does not say
 that calls are answered, and only calls tell that.
@@ -16,6 +16,7 @@ from trunkline.clock import Clock
 from trunkline.config import Provider
 from trunkline.observability.redact import scrub
 from trunkline.transport import Transport
+from trunkline.transport.checks import HERE, check
 
 MOST_S = 2.0
 """Who does not answer by then is not there."""
@@ -33,7 +34,7 @@ class Probe(Struct, frozen=True, kw_only=True):
 
 
 async def probe(provider: Provider, transport: Transport, clock: Clock) -> Probe:
-    """Ask `provider` for its models, whatever it is; takes at most 2 s."""
+    """Ask `provider` how it is, whatever it is; takes at most 2 s."""
     at_ns, begun_s = clock.now_ns(), clock.monotonic_s()
     try:
         async with asyncio.timeout(MOST_S):
@@ -64,8 +65,11 @@ def probe_all(providers: Iterable[Provider], clock: Clock) -> dict[str, Probe]:
 
 async def _told(provider: Provider, transport: Transport) -> tuple[bool, str]:
     """Judge by the status: whoever has no such list, or not for us, is there all the same."""
-    if provider.template.backend != "http":
-        return True, "answers inside this process"
+    kind, _, name = provider.template.backend.partition(":")
+    if kind == "custom":
+        return await check(name, MOST_S, load=provider.loaded)
+    if kind != "http":
+        return HERE
     status = await transport.knock(provider.template)
     if status == 401:
         return False, "it does not accept our credential (401); check its api_key"

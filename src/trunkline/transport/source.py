@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 from trunkline.dialects import Dialect
-from trunkline.errors import AuthFailed, BadAnswer, ProviderError, Truncated
+from trunkline.errors import AnswerTooLarge, AuthFailed, BadAnswer, ProviderError, Truncated
 from trunkline.observability.redact import scrub
 from trunkline.transport.framing import SPLITTERS, Splitter, is_stream
 from trunkline.transport.port import Exchange
@@ -28,13 +28,19 @@ class WireSource:
     _ended = False
 
     def __init__(
-        self, exchange: Exchange, watch: Watch, dialect: Dialect, deployment: Deployment
+        self,
+        exchange: Exchange,
+        watch: Watch,
+        dialect: Dialect,
+        deployment: Deployment,
+        wanted: int = 0,
     ) -> None:
+        """`wanted` is the number of choices or vectors that were asked for; 0 = not known."""
         self._exchange = exchange
         self._watch = watch
         self._dialect = dialect
         self._deployment = deployment
-        self._memo = Memo(deployment.quirks)
+        self._memo = Memo(deployment.quirks, wanted)
 
     async def begin(self) -> list[Frame]:
         """Read up to the first frame that means something, and return all so far.
@@ -137,7 +143,7 @@ async def read_body(
     """Return the rest of a body, with what was read of it already in front.
 
     Raises:
-        BadAnswer: it is larger than `max_bytes`.
+        AnswerTooLarge: it is larger than `max_bytes`.
     """
     pieces, size = [first], len(first)
     while size <= max_bytes:
@@ -148,7 +154,7 @@ async def read_body(
             return b"".join(pieces)
         pieces.append(chunk)
         size += len(chunk)
-    raise BadAnswer(f"the answer is larger than {max_bytes} bytes")
+    raise AnswerTooLarge(f"the answer is larger than {max_bytes} bytes; ask for less at once")
 
 
 def name_blame(error: ProviderError, deployment: Deployment) -> None:

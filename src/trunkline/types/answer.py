@@ -156,6 +156,9 @@ class UsageReport(Event, frozen=True):
     """The usage so far; a later one replaces it."""
 
     usage: Usage
+    apart: bool = False
+    """Whether the provider ran a tool that it charges by something that is not in `usage`, and does
+    not say what it cost."""
 
 
 class Finish(Event, frozen=True):
@@ -186,13 +189,28 @@ class Memo(Struct, eq=False):
     """What decoding one answer must remember from frame to frame. One per attempt."""
 
     quirks: frozenset[str] = frozenset()
+    wanted: int = 0
+    """How many choices or vectors were asked for; 0 = not known."""
     finished: bool = False
-    """A finish reason was seen, so the end of the stream is an end."""
+    """A finish reason was seen for every choice, so the end of the stream is an end."""
     calls: dict[Any, int] = {}
     """How this provider names its tool calls -> our index."""
     lead: bytes = b""
     """How the last frame began, up to its words: most frames of a stream begin alike."""
     scratch: dict[str, Any] = {}
+
+    def hear(self, events: tuple[Event, ...], mark: int) -> None:
+        """Note which choices began or ended in a frame that is marked so."""
+        if self.wanted == 1:
+            self.finished = self.finished or bool(mark & Mark.FINISH)
+            return
+        begun, ended = self.scratch.setdefault("choices", (set(), set()))
+        for event in events:
+            if isinstance(event, Finish):
+                ended.add(event.choice)
+            elif not isinstance(event, Started | Extra | UsageReport):
+                begun.add(event.choice)
+        self.finished = bool(ended) and begun <= ended
 
 
 Decode = Callable[[bytes, Memo], tuple[Event, ...]]

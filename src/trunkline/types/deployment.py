@@ -49,14 +49,14 @@ class Price(Struct, frozen=True, kw_only=True):
     request_nusd: int = 0
     """Nano-USD per million requests."""
     web_search_nusd: int | None = None
-    """Nano-USD per million searches that the provider makes; None = an answer with one has no known
-    cost."""
+    """Nano-USD per million searches that the provider makes; None = the cost of an answer with
+    one is estimated without it."""
     tiers: tuple[tuple[int, Price], ...] = ()
     """(threshold, price), rising: the whole call costs the last one whose threshold in prompt
     tokens is exceeded."""
     service_tiers: tuple[tuple[str, Price], ...] = ()
     """(`Usage.service_tier`, price): what counts instead of this when that tier was served. A tier
-    that is not here has no known price."""
+    that is not here has no known price: it is estimated at this one."""
     snapshot: str = ""
     """Where and when this price was read, kept on every row."""
     configured: bool = False
@@ -101,6 +101,8 @@ class Deployment(Struct, frozen=True, kw_only=True):
     `google:` and the path of a file, or nothing for Google's usual places; `aws:`, a region and
     perhaps `:` and a profile, for signatures; "" = nowhere."""
     headers: tuple[tuple[str, str], ...] = ()
+    buckets: tuple[str, ...] = ()
+    """Cloud buckets of which callers may name contents; it reads them with its own rights."""
     quirks: frozenset[str] = frozenset()
     """Names of documented deviations; the dialect knows them."""
     lacks: frozenset[Need] = frozenset()

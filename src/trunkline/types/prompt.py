@@ -26,6 +26,13 @@ HARMLESS = frozenset(
 )
 """Options without a name here that add nothing to what is read, written or charged; what a
 `service_tier` costs, `accounting.estimate` knows."""
+STORED = frozenset(
+    {
+        *("cachedContent", "cached_content", "conversation", "previous_response_id", "prompt"),
+        "thread",
+    }
+)
+"""Options that name a text which the provider holds and reads before this one."""
 
 
 class Tool(Struct, frozen=True, kw_only=True):
@@ -54,6 +61,11 @@ class Reasoning(Struct, frozen=True, kw_only=True):
     effort: str | None = None
     budget_tokens: int | None = None
     enabled: bool | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether thoughts are asked for, and not only that there be none."""
+        return not (self.enabled is False or self.effort == "none" or self.budget_tokens == 0)
 
 
 class Prompt(Struct, frozen=True, kw_only=True, dict=True):
@@ -93,6 +105,11 @@ class Prompt(Struct, frozen=True, kw_only=True, dict=True):
         """Whether a bound can be proven; see `Wire.bounded`."""
         return self.extra.keys() <= HARMLESS and all(tool.kind in OWN_TOOLS for tool in self.tools)
 
+    @property
+    def stored(self) -> str:
+        """The option that names what the provider reads besides; "" = none."""
+        return next((name for name in self.extra if name in STORED), "")
+
     def parts(self) -> Iterator[AnyPart]:
         """Yield every part that is sent, those inside tool results too."""
         for message in self.messages:
@@ -115,6 +132,8 @@ class Prompt(Struct, frozen=True, kw_only=True, dict=True):
             needs.add("tools")
         if self.output_format and self.output_format.schema is not None:
             needs.add("schema")
+        if self.reasoning and self.reasoning.wanted:
+            needs.add("reasoning")
         return frozenset(needs)
 
 
@@ -141,6 +160,16 @@ class Wire(Struct, frozen=True, kw_only=True, dict=True):
     """False = no message carries thoughts of earlier answers, which some providers refuse."""
     headers: Mapping[str, str] = {}
     """The caller's headers that say something in this dialect, in lower case; no credentials."""
+
+    @property
+    def stored(self) -> str:
+        """The option that names what the provider reads besides; "" = none."""
+        if STORED.isdisjoint(self.fields):
+            return ""
+        named = sorted(STORED & self.fields.keys())
+        if self.dialect == "openai_text":
+            named.remove("prompt")  # the text itself
+        return next(iter(named), "")
 
     @cached_property
     def prompt(self) -> Prompt:

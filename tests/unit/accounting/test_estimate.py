@@ -369,6 +369,34 @@ def test_a_tier_without_a_price_is_held_as_standard_and_has_no_proof(
     assert estimates.quote(call, target) == Quote(standard_nusd, None, priced=False)
 
 
+@pytest.mark.parametrize(
+    ("dialect", "options", "tier"),
+    [
+        ("bedrock", {"serviceTier": {"type": "priority"}}, "priority"),
+        ("bedrock", {"performanceConfig": {"latency": "optimized"}}, "optimized"),
+        (
+            "bedrock",
+            {"performanceConfig": {"latency": "optimized"}, "serviceTier": {"type": "flex"}},
+            "flex-optimized",
+        ),
+        ("bedrock", {"performanceConfig": {"latency": "standard"}}, ""),
+        ("bedrock", {"serviceTier": "priority", "performanceConfig": None}, ""),
+        ("bedrock", {"service_tier": "flex"}, ""),
+        ("openai_chat", {"serviceTier": {"type": "priority"}}, ""),
+        ("anthropic", {"speed": "fast"}, "fast"),
+    ],
+)
+def test_a_tier_is_known_in_whatever_dialect_it_is_asked_for(
+    dialect: str, options: dict[str, Any], tier: str
+) -> None:
+    """Bedrock and Anthropic take words of their own from every caller; others do not read them."""
+    call, target = tiered(**options), replace(TARGET, dialect=dialect)
+    assert Estimates().quote(call, target).priced is (tier == "")
+    priced = replace(target, price=replace(PRICE, service_tiers=((tier, DEAR),)))
+    assert Estimates().quote(call, priced).priced
+    assert asked_tier(call, priced) == tier
+
+
 def test_an_answer_that_did_not_say_is_charged_in_the_tier_asked_for() -> None:
     """Where it has a price, and where the deployment was sent the option at all."""
     target = replace(TARGET, price=IN_TIERS)
@@ -393,3 +421,16 @@ def test_what_only_its_provider_can_read_is_estimated_by_its_bytes() -> None:
     }
     call = load("openai_responses").read(json.dumps(asked).encode())
     assert 0 < Estimates().prompt_tokens(call) < 1000
+
+
+def test_what_the_provider_holds_may_fill_the_context() -> None:
+    """It is read and charged for, whatever few bytes name it; where no size is known they count."""
+    asked = {"input": "Go on", "previous_response_id": "resp_1", "max_output_tokens": 20}
+    call = load("openai_responses").read(json.dumps(asked).encode())
+    plain = load("openai_text").read(b'{"prompt": "Go on", "max_tokens": 20}')
+    target = Deployment(provider="p", model="m", context_window=100_000, price=PRICE)
+    estimates = Estimates()
+    assert estimates.read_tokens(call, target) == 100_000
+    assert (estimates.quote(call, target).estimate_nusd or 0) > PRICE.input_nusd // 10
+    assert estimates.read_tokens(call, replace(target, context_window=None)) < 100
+    assert estimates.read_tokens(plain, target) < 100

@@ -162,22 +162,25 @@ def test_each_service_tier_has_its_price() -> None:
 
 
 @pytest.mark.parametrize(
-    "usage",
+    ("usage", "nusd"),
     [
-        Usage(prompt_tokens=10, service_tier="batch"),
-        Usage(prompt_tokens=10, web_search_requests=1),
-        Usage(prompt_tokens=10, web_search_requests=1, service_tier="flex"),
+        (Usage(prompt_tokens=10, service_tier="batch"), 30_000),
+        (Usage(prompt_tokens=10, web_search_requests=1), 30_000),
+        (Usage(prompt_tokens=10, web_search_requests=1, service_tier="flex"), 10_000),
+        (Usage(prompt_tokens=11, web_search_requests=1, service_tier="batch"), 66_000),
     ],
 )
-def test_what_is_charged_apart_and_has_no_price_is_unknown(usage: Usage) -> None:
-    """Never the standard price for another tier, never 0 for a search, estimated or not.
+def test_what_is_charged_apart_and_has_no_price_is_estimated(usage: Usage, nusd: int) -> None:
+    """At the standard price, and without the search: never nothing, and never called exact.
 
     What the provider says it charged is known, even beside a configured price that says nothing.
     """
-    price = msgspec.structs.replace(PLAIN, service_tiers=(("flex", PLAIN),))
+    flex = Price(input_nusd=1_000_000_000, output_nusd=0)
+    long = Price(input_nusd=6_000_000_000, output_nusd=0)
+    price = msgspec.structs.replace(PLAIN, service_tiers=(("flex", flex),), tiers=((10, long),))
     configured = msgspec.structs.replace(price, configured=True)
     for known in (price, configured):
-        assert cost(usage, known) == cost(usage, known, estimated=True) == Cost(None, "unknown")
+        assert cost(usage, known) == cost(usage, known, estimated=True) == Cost(nusd, "estimated")
         reported = msgspec.structs.replace(usage, reported_cost_nusd=7)
         assert cost(reported, known) == Cost(7)
 

@@ -23,5 +23,6 @@ def test_what_a_line_says() -> None:
     }
     cells = [cell.strip() for cell in lines["perplexity"].split("|")]
     assert cells[2:8] == ["OpenAI Chat Completions", "no", "by model", "no", "by model", "no"]
+    assert cells[9:12] == ["no", "estimated", "yes"]
     assert "Anthropic Messages for `claude-*`" in lines["vertex"]
     assert "| 0 |" in lines["ollama"]

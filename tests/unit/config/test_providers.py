@@ -25,6 +25,16 @@ def refusal(entry: Any, name: str = "ollama") -> str:
     return str(caught.value)
 
 
+def test_buckets() -> None:
+    """Their names, for those who read any; none unless they are listed."""
+    assert one({"api_key": "AIza1"}, "gemini").template.buckets == ()
+    listed = one({"api_key": "AIza1", "buckets": ["a", "b.c"]}, "gemini")
+    assert listed.deployment("m").buckets == ("a", "b.c")
+    assert "only bedrock, gemini and vertex" in refusal({"buckets": ["a"]})
+    said = refusal({"api_key": "AIza1", "buckets": ["gs://a"]}, "gemini")
+    assert "buckets[0]: found 'gs://a'; write the name of a bucket" in said
+
+
 @pytest.mark.parametrize(
     ("name", "given", "used"),
     [

@@ -10,16 +10,16 @@ from trunkline.errors import ConfigError
 
 def backend(**fields: Any) -> str:
     """Return the backend of a provider with these keys."""
-    providers = {"here": {"type": "transformers", **fields}}
+    providers = {"here": {"type": "transformers", "models": ["a/b"], **fields}}
     config = from_mapping({"llm_service": {"providers": providers}}, {})
     return config.providers["here"].template.backend
 
 
 def test_place() -> None:
     """Nothing said is the best device, the model's own dtype, and no download."""
-    assert backend() == "transformers:auto,auto,local"
+    assert backend() == "transformers:auto,auto,local\na/b"
     said = backend(device="cuda:1", dtype="bfloat16", download=True)
-    assert said == "transformers:cuda:1,bfloat16,download"
+    assert said == "transformers:cuda:1,bfloat16,download\na/b"
     assert backend(models=["a/b", "c"]) == "transformers:auto,auto,local\na/b\nc"
 
 
@@ -30,6 +30,7 @@ def test_place() -> None:
         ({"dtype": "float 32"}, "dtype: found 'float 32'; write auto, float32"),
         ({"download": "yes"}, "download"),
         ({"api_key": "k"}, "needs no connection"),
+        ({"models": []}, "list the models"),
     ],
 )
 def test_what_cannot_be(fields: dict[str, Any], words: str) -> None:

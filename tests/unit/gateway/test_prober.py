@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import pytest
 
+from trunkline import interfaces, register_provider
 from trunkline.clock import Clock
 from trunkline.config import Config, Provider, from_mapping
 from trunkline.gateway.prober import EVERY_S, Prober
@@ -39,7 +40,7 @@ def seen(clock: Clock, **fields: object) -> Mapping[str, Seen]:
 
 
 async def test_at_once_and_then_now_and_then(asked: list[str]) -> None:
-    """The pause has a fifth of it more or less by chance; what answers here is never asked."""
+    """The pause has a fifth of it more or less by chance; who is a backend of ours is not asked."""
     clock = ManualClock()
     made = Prober(clock, lambda: 0.0)
     await made.look(config(), {})
@@ -51,6 +52,17 @@ async def test_at_once_and_then_now_and_then(asked: list[str]) -> None:
     clock.advance(0.2)
     await made.look(config(), {})
     assert asked[2:] == ["vllm", "ollama"]
+
+
+async def test_providers_of_the_users_own_are_asked(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their `health_check`, in the process of the steward."""
+    monkeypatch.setattr(interfaces, "_registry", interfaces._Registry())
+    register_provider("mine", type("Mine", (), dict.fromkeys(interfaces.CHAT_METHODS, print)))
+    found = from_mapping({"llm_service": {"providers": {"mine": {}, "demo": {}}}})
+    await Prober(ManualClock()).look(found, {})
+    assert asked == ["mine"]
 
 
 async def test_calls_tell_enough(asked: list[str]) -> None:

@@ -30,6 +30,7 @@ from trunkline.types import (
     Begun,
     Deployment,
     Ended,
+    Finish,
     Mark,
     Outcome,
     Price,
@@ -183,16 +184,16 @@ CENT = 10_000_000_000_000
 @pytest.mark.parametrize(
     ("told", "price_nusd", "more", "state"),
     [
-        (Usage(completion_tokens=2), None, (0, 0), "estimated"),
+        (Usage(completion_tokens=2), None, (1, 0), "estimated"),
         (Usage(completion_tokens=2), CENT, (1, 10_000_000), "estimated"),
         (Usage(completion_tokens=2), 0, (0, 0), "exact"),
         (Usage(completion_tokens=2, web_search_requests=3), CENT, (3, 30_000_000), "exact"),
-        (Usage(completion_tokens=2, web_search_requests=3), None, (3, None), "unknown"),
+        (Usage(completion_tokens=2, web_search_requests=3), None, (3, 0), "estimated"),
     ],
     ids=["no price", "priced", "free", "told", "told, no price"],
 )
 async def test_searches_that_were_asked_for(
-    told: Usage, price_nusd: int | None, more: tuple[int, int | None], state: str
+    told: Usage, price_nusd: int | None, more: tuple[int, int], state: str
 ) -> None:
     """OpenAI tells of none: one was made, and a cost without its fee is no exact one."""
     price = replace(PRICE, web_search_nusd=price_nusd)
@@ -204,8 +205,33 @@ async def test_searches_that_were_asked_for(
     ended, (searches, fee_nusd) = bench.one(), more
     tokens_nusd = cost(replace(told, web_search_requests=0), PRICE).nusd or 0
     assert ended.usage.web_search_requests == searches
-    assert ended.cost_nusd == (None if fee_nusd is None else tokens_nusd + fee_nusd)
+    assert ended.cost_nusd == tokens_nusd + fee_nusd
     assert ended.cost_state == state
+
+
+async def test_a_cost_that_leaves_a_fee_out_is_no_exact_one() -> None:
+    """The tokens are charged as they were told; what a tool of the provider's cost nobody says."""
+    told = Usage(prompt_tokens=3, completion_tokens=2)
+    report = frame("u", Mark.USAGE, UsageReport(usage=told, apart=True))
+    bench = Bench((*TWO, finish(), report, end()))
+    await live(bench.service, bench.call(), "")
+    ended = bench.one()
+    assert (ended.cost_nusd, ended.cost_state) == (nusd(3, 2), "estimated")
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress"])
+@pytest.mark.parametrize("price", [PRICE, None])
+async def test_an_answer_that_goes_on_out_of_sight_costs_its_hold(
+    status: str, price: Price | None
+) -> None:
+    """Nobody here will hear how long it was; without a price that is unknown, as ever."""
+    last = Finish(reason="unknown", raw=status)
+    bench = Bench((frame("queued", Mark.SHOWN | Mark.FINISH | Mark.TERMINAL, last),))
+    await live(bench.service, bench.call(Deployment(provider="p", model="m", price=price)), "")
+    ended, hold_nusd = bench.one(), bench.book.of(Begun)[0].hold_nusd
+    assert ended.cost_nusd == hold_nusd
+    assert ended.cost_state == ("unknown" if price is None else "estimated")
+    assert (hold_nusd is None) is (price is None)
 
 
 async def test_searches_that_cannot_be_true_are_not_believed() -> None:

@@ -133,7 +133,7 @@ async def test_usage_that_is_told_early_counts() -> None:
 
 
 async def test_no_hold_is_larger_than_the_answer_can_be() -> None:
-    """The request's own cap bounds it; then nobody looks any more, and nothing is cut."""
+    """The request's own cap bounds it; then nothing more is held, and nothing is cut."""
     async with Stream(*words(4000), body=capped(5000)) as stream:
         first, second = await stream.look()
         assert first is not None
@@ -141,9 +141,17 @@ async def test_no_hold_is_larger_than_the_answer_can_be() -> None:
         assert first < second <= first + used(5000 - 4096)
         assert await stream.look(3) == [first, second]
     async with Stream(*words(100), body=capped(100), nusd=used(100)) as stream:
-        await stream.look()
+        assert len(await stream.look(3)) == 1
         assert stream.reply.outcome is None
-        assert stream.clock.pending == 0
+
+
+async def test_a_provider_that_does_not_keep_the_cap_is_cut() -> None:
+    """What it says it has written counts for more than what it was asked to write at most."""
+    told = frame("usage", Mark.USAGE, UsageReport(usage=Usage(completion_tokens=5000)))
+    async with Stream(*words(100), told, body=capped(100), nusd=used(1000)) as stream:
+        await stream.look(9)
+        assert stream.reply.outcome == "complete"
+        assert stream.bench.trail.route == ["p/m: budget_cut"]
 
 
 async def test_a_part_will_do_where_there_is_no_more() -> None:

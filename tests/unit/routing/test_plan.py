@@ -3,6 +3,7 @@
 import datetime
 import json
 import timeit
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from trunkline.errors import (
 from trunkline.routing.health import Health
 from trunkline.routing.plan import Plan, Planner, Skip
 from trunkline.testing import ManualClock
-from trunkline.types import Audio, Chat, Message, Prompt, Text
+from trunkline.types import Audio, Chat, CountTokens, Embed, Message, Prompt, Text, Texts
 
 
 def test_who_cannot_take_a_part_is_passed_over() -> None:
@@ -133,7 +134,7 @@ def asked(plan: Plan) -> list[str]:
 
 SMALL = {"model": "ollama/small", "context_window": 1000}
 LARGE = {"model": "ollama/large", "context_window": 10_000}
-TEXT = {"model": "ollama/text", "lacks": ["images", "tools", "schema"]}
+TEXT = {"model": "ollama/text", "lacks": ["images", "tools", "schema", "reasoning"]}
 
 
 @pytest.mark.acceptance("A15")
@@ -168,6 +169,7 @@ def test_where_it_may_fit_nobody_it_is_sent_unless_it_is_far_too_long() -> None:
             {"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}},
             "response_format",
         ),
+        ("reasoning_effort", "low", "reasoning_effort"),
     ],
 )
 def test_who_lacks_what_a_call_needs_is_skipped(field: str, value: Any, param: str) -> None:
@@ -307,6 +309,62 @@ def test_an_error_may_have_its_own_way(kind: str, error: TrunklineError, own: bo
         expected = ["ollama/a", "ollama/b", *expected, "ollama/usual"]
     assert [candidate.deployment.name for candidate in way] == expected
     assert plan.instead(ConnectionLost("reset")) is None
+
+
+VECTORS = {
+    "openai": {"api_key": "k"},
+    "azure": {"type": "openai_compatible", "base_url": "http://a"},
+}
+
+
+def embedding(model: str) -> Embed:
+    """Return a call for a vector."""
+    return Embed(
+        model=model,
+        body=Texts(dialect="openai_embeddings", fields={}, inputs=("a",), size_bytes=9),
+    )
+
+
+def test_vectors_turn_only_to_the_same_model() -> None:
+    """Those of another model would be taken for the same space, and nobody would ever notice."""
+    turns = {"context_window_fallbacks": ["other"], "rate_limit_fallbacks": ["other", "same"]}
+    groups = {
+        "g": group("openai/small", **turns),
+        "other": group("openai/large"),
+        "same": group("azure/small"),
+    }
+    planner = Planner(config(providers=VECTORS, groups=groups))
+    plan = planner.plan(embedding("g"))
+    assert plan.instead(ContextTooLong("too long")) is None
+    way = plan.instead(UpstreamRateLimited("429"))
+    assert way is not None
+    assert [candidate.deployment.name for candidate in way] == ["openai/small", "azure/small"]
+
+
+def test_a_count_turns_to_nobody() -> None:
+    """The count of another model is another number."""
+    groups = {"g": group(OPUS, rate_limit_fallbacks=["b"]), "b": group("openai/gpt-4")}
+    call = CountTokens(model="g", body=Prompt(messages=()))
+    plan = Planner(config(groups=groups)).plan(call)
+    assert asked(plan) == [OPUS]
+    assert plan.instead(UpstreamRateLimited("429")) is None
+
+
+def test_vectors_are_asked_for_by_the_strategy_of_the_group() -> None:
+    """Weights and tiers count as they do for chats."""
+    rows = [
+        {"model": "openai/small", "weight": 1},
+        {"model": "azure/small", "weight": 1},
+        {"model": "azure/org/small", "priority": 1},
+    ]
+    groups = {"g": {"strategy": "weighted", "deployments": rows}}
+    chances = cycle([0.1, 0.9, 0.5, 0.9, 0.1, 0.5])
+    planner = Planner(config(providers=VECTORS, groups=groups), chance=lambda: next(chances))
+    orders = [asked(planner.plan(embedding("g"))) for _ in range(2)]
+    assert sorted(orders) == [
+        ["azure/small", "openai/small", "azure/org/small"],
+        ["openai/small", "azure/small", "azure/org/small"],
+    ]
 
 
 def test_a_way_that_nobody_on_it_can_take_is_none() -> None:

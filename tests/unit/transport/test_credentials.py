@@ -1,10 +1,12 @@
 """Tokens: fetched once, off the loop, replaced before their end, and never made up."""
 
+import asyncio
 import threading
 
 import pytest
 
-from trunkline.errors import AuthFailed, ConnectFailed
+from trunkline.errors import AuthFailed, ConnectFailed, ProviderError
+from trunkline.observability.redact import scrub
 from trunkline.testing import ManualClock
 from trunkline.transport.credentials import Credentials, Token
 from trunkline.types import Deployment
@@ -96,10 +98,35 @@ async def test_trouble_with_the_next_token_is_no_trouble_yet(
 async def test_a_refused_token_is_not_used_again(clock: ManualClock, issuer: Issuer) -> None:
     """It may have been taken back; what was never fetched can be forgotten as well."""
     credentials = Credentials(clock, issuer)
-    credentials.forget("google:")
+    spent = AuthFailed("", upstream_status=403, upstream_code="ExpiredTokenException")
+    credentials.forget("google:", spent)
+    for n, error in enumerate([AuthFailed("", upstream_status=401), spent], start=1):
+        assert key(await credentials.applied(ROW)) == f"google:{n}"
+        credentials.forget("google:", error)
+    assert key(await credentials.applied(ROW)) == "google:3"
+
+
+async def test_what_a_token_may_not_do_is_no_reason_for_another(
+    clock: ManualClock, issuer: Issuer
+) -> None:
+    """One forbidden model does not take the token from all the others."""
+    credentials = Credentials(clock, issuer)
     await credentials.applied(ROW)
-    credentials.forget("google:")
-    assert key(await credentials.applied(ROW)) == "google:2"
+    error = AuthFailed("", upstream_status=403, upstream_code="AccessDeniedException")
+    credentials.forget("google:", error)
+    assert key(await credentials.applied(ROW)) == "google:1"
+
+
+async def test_only_the_newest_token_of_a_source_is_remembered(clock: ManualClock) -> None:
+    """Tokens come by the hour; to look for all there ever were would take longer and longer."""
+    values = ["first-token-1234567", "second-token-123456"]
+    until_s = clock.now_ns() / 1e9 + 3600
+    credentials = Credentials(clock, lambda _: Token(values.pop(0), until_s))
+    await credentials.applied(ROW)
+    assert scrub("first-token-1234567") == "***"
+    credentials.forget("google:", AuthFailed("", upstream_status=401))
+    await credentials.applied(ROW)
+    assert scrub("first-token-1234567 second-token-123456") == "first-token-1234567 ***"
 
 
 async def test_no_token_at_all(clock: ManualClock, issuer: Issuer) -> None:
@@ -107,6 +134,76 @@ async def test_no_token_at_all(clock: ManualClock, issuer: Issuer) -> None:
     issuer.trouble = AuthFailed("no credentials", sent=False)
     with pytest.raises(AuthFailed, match="no credentials"):
         await Credentials(clock, issuer).applied(ROW)
+
+
+async def test_a_source_that_hangs_keeps_nothing_else_waiting(
+    clock: ManualClock, issuer: Issuer
+) -> None:
+    """All calls wait for one fetch, which takes none of the threads that look up hosts."""
+    credentials = Credentials(clock, issuer)
+    issuer.may.clear()
+    waiting = [asyncio.create_task(failure(credentials, f"m{n}")) for n in range(64)]
+    await asyncio.to_thread(issuer.asked.acquire)
+    waiting[0].cancel()
+    issuer.trouble = ConnectFailed("no token", sent=False)
+    issuer.may.set()
+    errors = await asyncio.gather(*waiting[1:])
+    assert [error.deployment for error in errors] == [f"vertex/m{n}" for n in range(1, 64)]
+    assert issuer.threads == ["trunkline-token"]
+
+
+async def test_a_failure_is_told_for_a_second(clock: ManualClock, issuer: Issuer) -> None:
+    """Whoever comes right after it does not wait for the same again."""
+    credentials = Credentials(clock, issuer)
+    issuer.trouble = AuthFailed("no credentials", sent=False)
+    for _ in range(3):
+        assert (await failure(credentials, "m")).message == "no credentials"
+    assert len(issuer.threads) == 1
+    clock.advance(1)
+    issuer.trouble = None
+    assert key(await credentials.applied(ROW)) == "google:2"
+
+
+async def test_whatever_breaks_is_a_failure_of_the_provider(
+    clock: ManualClock, issuer: Issuer
+) -> None:
+    """So that another one is asked; nothing was sent."""
+    credentials = Credentials(clock, issuer)
+    issuer.trouble = KeyError("expiry")
+    error = await failure(credentials, "m")
+    assert isinstance(error, ConnectFailed)
+    assert "KeyError" in error.message
+    assert not error.sent
+    issuer.trouble = None
+    clock.advance(1)
+    await credentials.applied(ROW)
+    issuer.trouble = KeyError("expiry")
+    clock.advance(3400)
+    assert key(await credentials.applied(ROW)) == "google:2"
+    wait_for_threads()  # and pytest finds no exception in a thread
+
+
+async def test_no_thread_is_a_failure_too(
+    clock: ManualClock, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for a fetch that never began."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    credentials = Credentials(clock, issuer)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        assert "new thread" in (await failure(credentials, "m")).message
+    clock.advance(1)
+    assert key(await credentials.applied(ROW)) == "google:1"
+
+
+async def failure(credentials: Credentials, model: str) -> ProviderError:
+    """Return why a call gets no token."""
+    with pytest.raises(ProviderError) as caught:
+        await credentials.applied(Deployment(provider="vertex", model=model, credential="google:"))
+    return caught.value
 
 
 def wait_for_threads() -> None:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from trunkline.clock import SystemClock
 from trunkline.errors import AuthFailed, ConnectFailed
-from trunkline.testing import FakeUpstream, Json, Status, content_answer
+from trunkline.testing import FakeUpstream, Json, Raw, Status, content_answer
 from trunkline.transport import Transport
 from trunkline.transport.google import fetch
 from trunkline.types import Chat, Deployment, Prompt, say
@@ -72,11 +72,31 @@ def test_an_issuer_out_of_reach_may_be_asked_again(tmp_path: Path) -> None:
     assert not caught.value.sent
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Raw(b"garbage garbage\r\n\r\n"),
+        Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{}"),
+        Status(503, b"{}"),
+    ],
+)
+def test_an_issuer_in_trouble_may_be_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Raw | Status
+) -> None:
+    """That it answers nonsense, half or 503 says nothing about the credentials."""
+    monkeypatch.setattr("google.auth._exponential_backoff.time.sleep", lambda _: None)
+    with FakeUpstream.in_thread() as up:
+        up.on(lambda _: answer)
+        with pytest.raises(ConnectFailed, match="no token from Google") as caught:
+            fetch(account(tmp_path, up.url))
+    assert not caught.value.sent
+
+
 @pytest.mark.parametrize("content", ["{}", '{"type": "external_account"}', "[]", "{"])
 def test_a_file_without_usable_credentials(tmp_path: Path, content: str) -> None:
     """It is said what to write instead."""
     (tmp_path / "odd.json").write_text(content)
-    with pytest.raises(AuthFailed, match="write credentials_file"):
+    with pytest.raises(AuthFailed, match=r"write credentials_file, .* \(\.env does not count\)"):
         fetch(str(tmp_path / "odd.json"))
 
 

@@ -5,7 +5,14 @@ import pytest
 from tests.unit.transport.scripted import ScriptedExchange
 from tests.wire import ECHO
 from trunkline.dialects import load
-from trunkline.errors import AuthFailed, BadAnswer, ConnectionLost, ProviderError, Truncated
+from trunkline.errors import (
+    AnswerTooLarge,
+    AuthFailed,
+    BadAnswer,
+    ConnectionLost,
+    ProviderError,
+    Truncated,
+)
 from trunkline.testing import ManualClock
 from trunkline.transport.source import WireSource, name_blame, read_body
 from trunkline.transport.watch import Watch
@@ -121,7 +128,7 @@ async def test_an_empty_body_is_a_bad_answer(pieces: list[bytes]) -> None:
 async def test_a_body_without_end_is_refused() -> None:
     """A cap keeps a broken provider from filling the memory."""
     exchange = ScriptedExchange(*[b"x" * 100] * 11)
-    with pytest.raises(BadAnswer, match="larger than 1000 bytes"):
+    with pytest.raises(AnswerTooLarge, match="larger than 1000 bytes"):
         await read_body(exchange, Watch(ManualClock(), Limits()), max_bytes=1000)
 
 

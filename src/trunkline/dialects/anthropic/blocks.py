@@ -15,6 +15,11 @@ from trunkline.types import AnyPart, File, Image, Message, Text, Thinking, ToolC
 Json = dict[str, Any]
 OWN = "anthropic"
 """Under this name `extra` keeps a block that only this dialect knows, whole."""
+FERNET = "gAAAA"
+"""How OpenAI's proof of a thought begins (a Fernet token), which says by itself whose it is.
+Source: https://platform.openai.com/docs/guides/reasoning 2026-11-20"""
+SEAL = "trunkline:"
+"""How a signature begins that `write` made of another provider's proof; its spelling follows."""
 
 
 def rest(wire: Json, *known: str) -> Json:
@@ -93,10 +98,13 @@ def _part(wire: Json, param: str) -> AnyPart:
             extra=rest(wire, "type", "tool_use_id", "content", "is_error"),
         )
     if kind == "thinking":
+        signature, spelling = wire.get("signature") or None, OWN
+        if isinstance(signature, str) and signature.startswith(SEAL):
+            spelling, _, signature = signature.removeprefix(SEAL).partition(":")
         return Thinking(
             text=wire["thinking"],
-            signature=wire.get("signature") or None,
-            spelling=OWN,
+            signature=signature,
+            spelling=spelling,
             extra=rest(wire, "type", "thinking", "signature"),
         )
     if kind == "redacted_thinking":

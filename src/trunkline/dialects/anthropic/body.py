@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.json import encode as dump
 
 from trunkline.dialects.anthropic.blocks import OWN
-from trunkline.dialects.anthropic.spell import call, taken, thought
+from trunkline.dialects.anthropic.spell import call, carried, taken, thought
 from trunkline.dialects.anthropic.stream import Head, closing
 from trunkline.fold import Fold
 from trunkline.types import (
@@ -57,6 +57,6 @@ def _blocks(part: AnyPart) -> Iterable[Json]:
     elif isinstance(part, Thinking):
         yield thought(part)
     elif isinstance(part, ToolCall):
-        yield call(part)
+        yield call(part) | carried(part.extra)
     elif isinstance(part, Audio) and part.transcript:
         yield {"type": "text", "text": part.transcript}

@@ -9,7 +9,7 @@ from typing import Any
 from trunkline.dialects.anthropic.models import Traits
 from trunkline.dialects.anthropic.reasoning import Bounds, spelled
 from trunkline.dialects.anthropic.spell import blocks_of
-from trunkline.errors import InputError
+from trunkline.errors import CapabilityMissing, InputError
 from trunkline.types import Message, Prompt, Tool
 
 Json = dict[str, Any]
@@ -47,6 +47,7 @@ class Builder:
 
         Raises:
             InputError: nothing is said, or something no model of Anthropic takes.
+            CapabilityMissing: the model knows no schema.
         """
         system, turns = turns_of(prompt.messages)
         if not turns:
@@ -133,10 +134,16 @@ class Builder:
     def _output_config(self, prompt: Prompt) -> Json:
         config = {} if self._foreign else dict(prompt.extra.get("output_config") or {})
         if (wanted := prompt.output_format) is not None:
-            if wanted.schema is not None and self._traits.structured:
+            if wanted.schema is None:
+                self.dropped.append("response_format")
+            elif self._traits.structured:
                 config["format"] = {"type": "json_schema", "schema": wanted.schema}
             else:
-                self.dropped.append("response_format")
+                raise CapabilityMissing(
+                    "this model of Anthropic's does not answer by a JSON schema; leave it out, or "
+                    "ask another model",
+                    param="response_format",
+                )
         return config
 
     def _think(self, fields: Json, prompt: Prompt, turns: list[_Turn]) -> None:
@@ -164,7 +171,10 @@ class Builder:
             fields["max_tokens"] = said["thinking"]["budget_tokens"] + DEFAULT_MAX_TOKENS
 
     def _sample(self, fields: Json, prompt: Prompt) -> None:
-        """Set temperature, top_p and top_k: none beside thinking, never the first two together."""
+        """Set temperature, top_p and top_k: none beside thinking, never the first two together.
+
+        What is out of range is left out, not clamped.
+        """
         thinks = fields.get("thinking", {}).get("type") in {"enabled", "adaptive"}
         said = {
             name: value
@@ -174,10 +184,11 @@ class Builder:
         if thinks or not self._traits.sampling:
             self.dropped += said
             return
-        if "temperature" in said:
-            said["temperature"] = min(said["temperature"], 1)
-            if self._foreign and said.pop("top_p", None) is not None:
-                self.dropped.append("top_p")
+        if said.get("temperature", 0) > 1:  # others go up to 2; here it is a 400
+            self.dropped.append("temperature")
+            del said["temperature"]
+        if self._foreign and "temperature" in said and said.pop("top_p", None) is not None:
+            self.dropped.append("top_p")
         fields |= said
 
 

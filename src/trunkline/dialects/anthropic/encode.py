@@ -10,16 +10,21 @@ from msgspec import Raw
 from msgspec.json import Decoder
 from msgspec.json import encode as dump
 
+from trunkline.dialects.anthropic.blocks import FERNET, SEAL
 from trunkline.dialects.anthropic.build import DEFAULT_MAX_TOKENS, Builder
 from trunkline.dialects.anthropic.models import traits_of
+from trunkline.dialects.anthropic.spell import CARRIED
 from trunkline.types import Chat, Deployment, Outgoing, Wire
 
 Json = dict[str, Any]
 _VERSION = "2023-06-01"
 _VERTEX_VERSION = "vertex-2023-10-16"
-_UNSIGNED = re.compile(rb'"signature"\s*:\s*"(?:gAAAA[^"]*)?"')
-"""No signature, or OpenAI's proof of a thought (a Fernet token), which Anthropic would refuse.
-Source: https://platform.openai.com/docs/guides/reasoning 2026-11-20"""
+_FOREIGN = (FERNET, SEAL)
+_UNSIGNED = re.compile(
+    rb'"signature"\s*:\s*"(?:(?:%b|%b)[^"]*)?"' % (FERNET.encode(), SEAL.encode())
+)
+"""No signature, or another provider's proof of a thought, which Anthropic would refuse."""
+_CARRIES = b'"%b"' % CARRIED.encode()
 _MESSAGES = Decoder(list[dict[str, Raw]])
 _CONTENT = Decoder(str | list[Raw])
 _BLOCK = Decoder(dict[str, Any])
@@ -29,8 +34,9 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     """Make the request for a provider.
 
     A body of this dialect is relayed field by field as it came. Only these change: `model`,
-    `stream`, the cap on output when a layer set one or none was set, and thinking blocks with an
-    empty signature, which are ours (`write` makes them of another provider's thoughts), go out.
+    `stream`, the cap on output when a layer set one or none was set, and what `write` made of
+    another provider's answer (thinking blocks with an empty signature, proofs beside calls) goes
+    out.
 
     Raises:
         InputError: the prompt says nothing, or something no model of Anthropic takes.
@@ -87,21 +93,29 @@ def _relayed(wire: Wire) -> Json:
         cap = DEFAULT_MAX_TOKENS
     if bytes(fields.get("max_tokens", b"")) != b"%d" % cap:
         fields["max_tokens"] = cap
-    if _UNSIGNED.search(wire.fields["messages"]):
-        fields["messages"] = _without_unsigned(wire.fields["messages"])
+    messages = wire.fields["messages"]
+    if _CARRIES in bytes(messages) or _UNSIGNED.search(messages):
+        fields["messages"] = _without_foreign(messages)
     return fields
 
 
-def _without_unsigned(messages: Raw) -> list[dict[str, Any]]:
-    """Leave out thoughts nobody signed, and turns of nothing else."""
+def _without_foreign(messages: Raw) -> list[dict[str, Any]]:
+    """Leave out thoughts nobody signed, turns of nothing else, and others' proofs of calls."""
     kept: list[dict[str, Any]] = []
     for message in _MESSAGES.decode(messages):
         content = _CONTENT.decode(message["content"])
         if isinstance(content, str):
             kept.append(message)
-        elif signed := [raw for raw in content if not _is_unsigned(raw)]:
+        elif signed := [_bare(raw) for raw in content if not _is_unsigned(raw)]:
             kept.append(message | {"content": signed})
     return kept
+
+
+def _bare(raw: Raw) -> Raw | Json:
+    if _CARRIES not in bytes(raw):
+        return raw
+    block = _BLOCK.decode(raw)
+    return raw if block.pop(CARRIED, None) is None else block
 
 
 def _is_unsigned(raw: Raw) -> bool:
@@ -109,7 +123,7 @@ def _is_unsigned(raw: Raw) -> bool:
         return False
     block = _BLOCK.decode(raw)
     signature = block.get("signature")
-    foreign = isinstance(signature, str) and signature.startswith("gAAAA")
+    foreign = isinstance(signature, str) and signature.startswith(_FOREIGN)
     return block.get("type") == "thinking" and (signature == "" or foreign)
 
 
@@ -138,7 +152,7 @@ def _vertex_url(deployment: Deployment, *, stream: bool) -> str:
     """
     method = "streamRawPredict" if stream else "rawPredict"
     model = quote(deployment.model, safe="@")
-    return f"{deployment.base_url}/publishers/anthropic/models/{model}:{method}"
+    return _url(deployment.base_url, f"/publishers/anthropic/models/{model}:{method}")
 
 
 def _headers(deployment: Deployment, wire: Wire | None, *, stream: bool) -> dict[str, str]:

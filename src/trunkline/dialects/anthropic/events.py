@@ -13,7 +13,7 @@ from msgspec.json import encode as dump
 
 from trunkline.codec import BROKEN
 from trunkline.dialects.anthropic.blocks import OWN, beside, rest
-from trunkline.dialects.anthropic.usage import merged, usage_of
+from trunkline.dialects.anthropic.usage import apart, merged, usage_of
 from trunkline.types import (
     Event,
     Finish,
@@ -74,7 +74,7 @@ def _words(value: Any) -> str | None:
 def _usage(wire: Any, memo: Memo) -> Iterable[Event]:
     if isinstance(wire, dict):
         memo.scratch["usage"] = usage = merged(memo.scratch.get("usage", {}), wire)
-        yield UsageReport(usage=usage_of(usage))
+        yield UsageReport(usage=usage_of(usage), apart=apart(usage))
 
 
 def _closing(said: Json, usage: Any, memo: Memo, *, whole: bool = False) -> Iterable[Event]:

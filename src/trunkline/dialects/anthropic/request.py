@@ -13,6 +13,7 @@ from trunkline.codec import BROKEN, fields_of
 from trunkline.dialects.anthropic.prompt import parse
 from trunkline.errors import InputError
 from trunkline.types import Chat, Need, Wire
+from trunkline.types.caps import least_cap
 from trunkline.types.prompt import HARMLESS
 
 
@@ -98,6 +99,8 @@ def read(body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Chat:
     output = values.get("output_config")
     if "output_format" in values or (output is not None and output.format is not None):
         needs.add("schema")
+    if "thinking" in values and values["thinking"].type != "disabled":
+        needs.add("reasoning")
     return Chat(
         model=values.get("model", ""),
         stream=values.get("stream", False),
@@ -107,7 +110,7 @@ def read(body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Chat:
             parse=parse,
             message_count=count + ("system" in fields),
             size_bytes=len(body),
-            max_output_tokens=values.get("max_tokens"),
+            max_output_tokens=least_cap(values.get("max_tokens"), fields),
             needs=frozenset(needs),
             bounded=fields.keys() <= _BOUNDED
             and all(tool.type in {None, "custom"} for tool in values.get("tools", ())),

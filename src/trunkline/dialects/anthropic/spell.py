@@ -11,7 +11,7 @@ from msgspec import Raw
 from msgspec.json import decode as load
 
 from trunkline.codec import BROKEN
-from trunkline.dialects.anthropic.blocks import OWN
+from trunkline.dialects.anthropic.blocks import FERNET, OWN, SEAL
 from trunkline.errors import CapabilityMissing
 from trunkline.types import (
     AnyPart,
@@ -34,6 +34,9 @@ _TAKEN = {
     "tool_result": ("cache_control", "toolset_name"),
 }
 """What a block may say besides; anything else is refused with a 400, so it stays here."""
+CARRIED = "extra_content"
+"""Where Google's proof of a call stands, in its own spelling for clients of other dialects."""
+_SEALED = frozenset({"gemini", "openai_responses"})
 _UNFIT = re.compile(r"[^a-zA-Z0-9_-]")
 _MAGIC = {"/9j/": "image/jpeg", "R0lGOD": "image/gif", "UklGR": "image/webp"}
 
@@ -76,12 +79,18 @@ def taken(kind: str, extra: Json) -> Json:
     return {name: extra[name] for name in _TAKEN[kind] if extra.get(name) is not None}
 
 
+def carried(extra: Json) -> Json:
+    """Return what another provider wants back beside a call; Anthropic itself is never sent it."""
+    return {CARRIED: extra[CARRIED]} if CARRIED in extra else {}
+
+
 def is_proven(part: Thinking) -> bool:
     """Whether a thought has what Anthropic wants to see of its own: its signature, or its data.
 
     Of what came through OpenRouter's list, its format tells whose it is.
     """
-    if part.signature is None and part.redacted is None:
+    proof = part.redacted if part.signature is None else part.signature
+    if proof is None or str(proof).startswith(FERNET):
         return False
     detail = part.extra.get("reasoning_details")
     whose = detail.get("format") if isinstance(detail, dict) else None
@@ -94,7 +103,15 @@ def thought(part: Thinking) -> Json:
     """Spell a thought byte for byte; one that nobody signed has an empty signature."""
     if part.redacted is not None:
         return {"type": "redacted_thinking", "data": part.redacted}
-    return {"type": "thinking", "thinking": part.text, "signature": part.signature or ""}
+    signature = sealed(part.signature or "", part.spelling)
+    return {"type": "thinking", "thinking": part.text, "signature": signature}
+
+
+def sealed(signature: str, spelling: str | None) -> str:
+    """Return a proof of a thought so that nobody takes one that is not Anthropic's for its own."""
+    if spelling not in _SEALED or not signature or str(signature).startswith(FERNET):
+        return signature
+    return f"{SEAL}{spelling}:{signature}"
 
 
 def call(part: ToolCall) -> Json:

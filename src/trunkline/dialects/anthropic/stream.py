@@ -17,7 +17,7 @@ from msgspec.json import encode as dump
 from trunkline.codec import BROKEN, unframed
 from trunkline.dialects.anthropic.blocks import OWN
 from trunkline.dialects.anthropic.events import REASONS
-from trunkline.dialects.anthropic.spell import input_of, taken
+from trunkline.dialects.anthropic.spell import carried, input_of, sealed, taken
 from trunkline.dialects.anthropic.usage import spelled
 from trunkline.types import (
     AudioDelta,
@@ -234,7 +234,8 @@ class Stream:
         if one.text:
             self._delta(type="thinking_delta", thinking=one.text)
         if one.signature:
-            self._delta(type="signature_delta", signature=one.signature)
+            signature = sealed(one.signature, one.spelling)
+            self._delta(type="signature_delta", signature=signature)
             if one.block is None:  # it closes the block; what follows is another
                 self._close_all()
 
@@ -255,7 +256,7 @@ class Stream:
         self._close()
         call = self._calls[number]
         block = {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
-        self._start("tool_use", number, block | taken("tool_use", call.extra))
+        self._start("tool_use", number, block | taken("tool_use", call.extra) | carried(call.extra))
         self._input(call.piece())
 
     def _input(self, piece: str) -> None:

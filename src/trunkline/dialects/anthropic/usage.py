@@ -64,6 +64,19 @@ def usage_of(wire: Json) -> Usage:
     )
 
 
+def apart(wire: Json) -> bool:
+    """Whether another model was asked for advice, whose tokens stand in `iterations` alone.
+
+    They have the prices of that model.
+    Source: https://platform.claude.com/docs/en/agents-and-tools/tool-use/advisor-tool 2026-11-21
+    """
+    iterations = wire.get("iterations")
+    return any(
+        isinstance(one, dict) and one.get("type") == "advisor_message"
+        for one in (iterations if isinstance(iterations, list) else ())
+    )
+
+
 def spelled(usage: Usage) -> dict[str, Any]:
     """Return the `usage` object of an answer of ours."""
     short_written = usage.cache_write_tokens - usage.cache_write_1h_tokens

@@ -13,8 +13,9 @@ from msgspec.json import encode as dump
 from trunkline.dialects.bedrock.models import Traits
 from trunkline.dialects.bedrock.reasoning import Bounds, spelled
 from trunkline.dialects.bedrock.spell import Speller, Turn
-from trunkline.errors import InputError
+from trunkline.errors import CapabilityMissing, InputError
 from trunkline.types import Prompt, Tool
+from trunkline.types.caps import take_cap
 
 Json = dict[str, Any]
 _OWN_OPTIONS = frozenset(
@@ -27,6 +28,16 @@ _OWN_OPTIONS = frozenset(
 """Options no other dialect has: a caller of any who names one means this."""
 _ELSEWHERE = frozenset({"stream_options", "thinking", "reasoning", "output_config"})
 """Options of other dialects that `Prompt` has a name for, or that only say how to answer."""
+_LIMITS = frozenset(
+    {
+        *("max_tokens", "max_tokens_to_sample", "max_new_tokens", "max_completion_tokens"),
+        *("max_output_tokens", "max_gen_len", "maxTokens", "maxTokenCount"),
+        *("n", "num_generations", "numResults"),
+    }
+)
+"""What models call the cap and the number of answers among fields of their own. The cap has its
+place in `inferenceConfig`, and there is one answer.
+Source: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html 2026-11-20"""
 _NOT_NOW = "It was called earlier in this conversation and cannot be called now."
 
 
@@ -47,7 +58,7 @@ class Builder:
 
         Raises:
             InputError: nothing is said.
-            CapabilityMissing: a part has no form here.
+            CapabilityMissing: a part has no form here, or the model knows no schema.
         """
         speller = Speller(prompt.messages, self._traits)
         system, turns = speller.turns()
@@ -72,6 +83,7 @@ class Builder:
         self._drop(prompt)
         self.dropped |= speller.dropped
         options = self._options(prompt.extra, parts)
+        self._limit(prompt, parts)
         return options | {name: value for name, value in (fields | parts).items() if value}
 
     def _drop(self, prompt: Prompt) -> None:
@@ -103,6 +115,20 @@ class Builder:
             else:
                 parts["additionalModelRequestFields"][name] = value
         return options
+
+    def _limit(self, prompt: Prompt, parts: dict[str, Json]) -> None:
+        """Write the cap last, and once: money is held for as much as the prompt says."""
+        inference, of_model = parts["inferenceConfig"], parts["additionalModelRequestFields"]
+        cap = take_cap(prompt.max_output_tokens, inference, ("maxTokens",))
+        if cap is not None:
+            inference["maxTokens"] = cap
+        for name in _LIMITS & of_model.keys():
+            del of_model[name]
+            self.dropped.add(f"additionalModelRequestFields.{name}")
+        for place, value in of_model.items():
+            if isinstance(value, dict) and (said := _LIMITS & value.keys()):
+                of_model[place] = {key: value[key] for key in value if key not in said}
+                self.dropped |= {f"additionalModelRequestFields.{place}.{name}" for name in said}
 
     def _tools(self, prompt: Prompt, speller: Speller) -> list[Json]:
         """Return the tools. None may be called where the caller says so: there is no such word."""
@@ -152,10 +178,8 @@ class Builder:
         return said or {}
 
     def _inference(self, prompt: Prompt, thought: Json) -> Json:
-        """Return the cap, the sampling and where to stop; what is out of range is left out."""
+        """Return the sampling and where to stop; what is out of range is left out."""
         config: Json = {}
-        if prompt.max_output_tokens is not None:
-            config["maxTokens"] = prompt.max_output_tokens
         thinks = _thinks(thought)
         for name, wire, value in (
             ("temperature", "temperature", prompt.temperature),
@@ -192,9 +216,15 @@ class Builder:
         wanted = prompt.output_format
         if wanted is None:
             return config
-        if wanted.schema is None or not self._traits.structured:
+        if wanted.schema is None:
             self.dropped.add("response_format")
             return config
+        if not (self._traits.structured or self._traits.may_be_structured):
+            raise CapabilityMissing(
+                "this model of Bedrock's does not answer by a JSON schema; leave it out, or ask "
+                "another model",
+                param="response_format",
+            )
         schema: Json = {"schema": dump(wanted.schema).decode(), "name": wanted.name}
         if wanted.description:
             schema["description"] = wanted.description

@@ -12,7 +12,9 @@ from urllib.parse import quote, unquote
 
 from msgspec.json import encode as dump
 
+from trunkline.codec import check_buckets
 from trunkline.dialects.bedrock.build import Builder
+from trunkline.dialects.bedrock.media import BUCKET
 from trunkline.dialects.bedrock.models import traits_of
 from trunkline.errors import InputError
 from trunkline.types import Chat, Deployment, Outgoing, Wire
@@ -24,15 +26,19 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     """Make the request for a provider.
 
     Raises:
-        InputError: the prompt says nothing, or the model's name can be none.
+        InputError: the prompt says nothing, something stands in a bucket that is not listed, or
+            the model's name can be none.
         CapabilityMissing: the prompt has something that Bedrock takes in no form.
     """
     builder = Builder(traits_of(deployment.model), foreign=isinstance(chat.body, Wire))
     fields = builder.fields(chat.prompt)
+    body = dump(fields)
+    if BUCKET.encode() in body:
+        check_buckets([fields[name] for name in fields if name != "toolConfig"], BUCKET, deployment)
     return Outgoing(
         url=_url(deployment, stream=chat.stream),
         headers=_headers(deployment, stream=chat.stream),
-        body=dump(fields),
+        body=body,
         dropped=tuple(sorted(builder.dropped)),
     )
 

@@ -49,7 +49,7 @@ def events_of(data: Json, memo: Memo) -> Iterable[Event]:
     for index, block in enumerate(data["output"]["message"].get("content") or ()):
         yield from _block(block, index, memo)
     yield from _finish(data, memo)
-    yield from _last(data)
+    yield from _last(data, memo)
 
 
 def events_of_message(kind: str, data: Json, memo: Memo) -> Iterable[Event]:
@@ -65,7 +65,7 @@ def events_of_message(kind: str, data: Json, memo: Memo) -> Iterable[Event]:
     elif kind == "messageStop":
         yield from _finish(data, memo)
     elif kind == "metadata":
-        yield from _last(data)
+        yield from _last(data, memo)
 
 
 def _block(block: Json, index: int, memo: Memo) -> Iterable[Event]:
@@ -80,6 +80,7 @@ def _block(block: Json, index: int, memo: Memo) -> Iterable[Event]:
         text = "".join(one.get("text") or "" for one in cited.get("content") or ())
         yield _cited(text, cited.get("citations") or [], index)
     else:
+        _note_fees(block, memo)
         yield _whole(block, index)
 
 
@@ -89,7 +90,17 @@ def _start(start: Json, index: int, memo: Memo) -> Iterable[Event]:
     if call is not None and call.get("type") != _SERVERS:
         yield _call(call, index, memo, "")
     else:
+        _note_fees(start, memo)
         _open(memo)[index] = start
+
+
+def _note_fees(block: Json, memo: Memo) -> None:
+    """Note that the provider ran a tool of its own, which it charges apart from tokens.
+
+    Source: https://docs.aws.amazon.com/nova/latest/nova2-userguide/web-grounding.html 2026-11-21
+    """
+    if "toolUse" in block:
+        memo.scratch["apart"] = True
 
 
 def _delta(delta: Json, index: int, memo: Memo) -> Iterable[Event]:
@@ -168,9 +179,9 @@ def _finish(data: Json, memo: Memo) -> Iterable[Event]:
     )
 
 
-def _last(data: Json) -> Iterable[Event]:
+def _last(data: Json, memo: Memo) -> Iterable[Event]:
     """Give what stands beside the answer, or after it in a stream."""
     if trace := data.get("trace"):
         yield Extra(fields={"trace": trace})
     if data.get("usage"):
-        yield UsageReport(usage=usage_of(data))
+        yield UsageReport(usage=usage_of(data), apart="apart" in memo.scratch)

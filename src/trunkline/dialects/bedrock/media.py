@@ -34,7 +34,7 @@ _MEDIA_TYPES = {
 _UNFIT = re.compile(r"[^A-Za-z0-9()\[\]-]+")
 _MOST_NAME_CHARS = 190
 _OF_DOCUMENT = ("citations", "context")
-_BUCKET = "s3://"
+BUCKET = "s3://"
 
 
 class Media:
@@ -90,11 +90,11 @@ class Media:
 def _source(data: str | None, place: str | None, what: str) -> Json:
     if data is not None:
         return {"bytes": data}
-    if place is not None and place.startswith(_BUCKET):
+    if place is not None and place.startswith(BUCKET):
         return {"s3Location": {"uri": place}}
     raise CapabilityMissing(
-        f"Bedrock does not fetch {what}; send them as base64 (a data: URL) or as an s3:// URL, or "
-        "ask another model",
+        f"Bedrock does not fetch {what}; send them as base64 (a data: URL) or as an s3:// URL of a "
+        "bucket that the provider's 'buckets' list, or ask another model",
         param="messages",
     )
 

@@ -22,6 +22,11 @@ _CLAUDE = re.compile(
     r"(?:[-.](?P<minor>\d{1,2}))?(?!\d)(?:-(?P<late>opus|sonnet|haiku))?"
 )
 _NOVA = re.compile(r"amazon\.nova-(?P<second>2-)?")
+_MAY_BE_STRUCTURED = re.compile(
+    r"\b(deepseek|google|minimax|mistral|moonshot|moonshotai|nvidia|qwen)\.|^arn:[^.]*$"
+)
+"""Vendors of whose models some answer by a schema, and ARNs without a name.
+Source: https://github.com/langchain-ai/langchain-aws/issues/883 2026-11-21"""
 _EVERYWHERE = frozenset({"system", "messages", "tools"})
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
@@ -48,6 +53,8 @@ class Traits(Struct, frozen=True, kw_only=True):
     """Takes a demand for any call, or for one tool."""
     structured: bool = False
     """Takes a JSON schema for the answer, and strict tools."""
+    may_be_structured: bool = False
+    """Some of its kind take a schema: it is sent, and Bedrock refuses it for the others."""
     cached: frozenset[str] = frozenset()
     """Where it takes marks for its cache: `system`, `messages`, `tools`."""
 
@@ -65,7 +72,7 @@ def traits_of(model: str) -> Traits:
     if "openai.gpt-oss" in model:
         return Traits(vendor="openai", efforts=("low", "medium", "high"), structured=True)
     if "anthropic." not in model and "claude" not in model:
-        return Traits()
+        return Traits(may_be_structured=_MAY_BE_STRUCTURED.search(model) is not None)
     found = _CLAUDE.search(model)
     return Traits(vendor="anthropic", forced_tools=True) if found is None else _claude(found)
 

@@ -18,6 +18,7 @@ from trunkline.codec import BROKEN
 from trunkline.dialects.bedrock.events import OWN
 from trunkline.dialects.bedrock.media import Media
 from trunkline.dialects.bedrock.models import Traits
+from trunkline.errors import CapabilityMissing
 from trunkline.types import (
     AnyPart,
     Audio,
@@ -35,6 +36,8 @@ Json = dict[str, Any]
 Turn = tuple[str, list[Json]]
 _UNFIT = re.compile(r"[^a-zA-Z0-9_.:-]")
 _MOST_ID_CHARS = 64
+_FERNET = "gAAAA"
+"""How OpenAI's proof of a thought begins, whatever dialect it travelled through."""
 
 
 class Speller:
@@ -132,8 +135,10 @@ class Speller:
             return self._traits.vendor == "amazon" and part.spelling == OWN
         detail = part.extra.get("reasoning_details")
         whose = detail.get("format") if isinstance(detail, dict) else None
+        proof = part.redacted if part.signature is None else part.signature
         return (
-            (part.signature is not None or part.redacted is not None)
+            proof is not None
+            and not str(proof).startswith(_FERNET)
             and part.spelling in {OWN, "anthropic", "reasoning_details", None}
             and (whose is None or str(whose).startswith(("anthropic", OWN)))
         )
@@ -160,6 +165,12 @@ def _sound(part: Audio) -> Iterable[Json]:
         yield {"audio": {"format": part.format or "wav", "source": {"bytes": part.data}}}
     elif part.transcript:
         yield {"text": part.transcript}
+    else:
+        raise CapabilityMissing(
+            "an earlier answer in sound is held by its own provider; send its transcript, or ask "
+            "that one",
+            param="messages",
+        )
 
 
 def _put_results_first(blocks: list[Json]) -> None:

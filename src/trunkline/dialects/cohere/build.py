@@ -67,7 +67,7 @@ class Builder:
             ("user", prompt.end_user is not None),
         )
         given = {name: value for name, value in fields.items() if value is not None}
-        return given | self._options(prompt.extra)
+        return self._options(prompt.extra) | given
 
     def _drop(self, *options: tuple[str, bool]) -> None:
         self.dropped |= {name for name, said in options if said}

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
+from msgspec import Raw, Struct, field
+from msgspec.json import Decoder
 from msgspec.json import encode as dump
 
-from trunkline.codec import BLANKS, embedded, excerpt, load_answer, words_of
 from trunkline.dialects.cohere.answer import decode_frame
 from trunkline.dialects.cohere.encode import headers, url
 from trunkline.dialects.cohere.errors import decode_error, error_in_answer
-from trunkline.errors import BadAnswer
 from trunkline.types import Deployment, Embed, Frame, Memo, Outgoing
+from trunkline.vectors import embedded, read_answer, words_of
 
 NAME: Final = "cohere_embeddings"
 FRAMING: Final[Literal["sse"]] = "sse"
@@ -25,8 +26,28 @@ _USUAL = "search_document"
 """It has to be said, and OpenAI's callers do not say it."""
 
 
+class _Vectors(Struct):
+    floats: list[Raw] = field(name="float")
+
+
+class _Billed(Struct):
+    input_tokens: Any = None
+
+
+class _Meta(Struct):
+    billed_units: _Billed | None = None
+
+
+class _Answer(Struct):
+    embeddings: _Vectors
+    meta: _Meta | None = None
+
+
+_ANSWER = Decoder(_Answer)
+
+
 def encode(call: Embed, deployment: Deployment) -> Outgoing:
-    """Make the request for a provider.
+    """Make the request for a provider. What is longer than its context is refused, not cut.
 
     Raises:
         CapabilityMissing: it is given token numbers.
@@ -37,6 +58,7 @@ def encode(call: Embed, deployment: Deployment) -> Outgoing:
         "texts": words_of(asked, deployment),
         "input_type": _PURPOSES.get(asked.purpose or "", asked.purpose or _USUAL),
         "embedding_types": ["float"],
+        "truncate": "NONE",
     }
     if asked.dimensions is not None:
         fields["output_dimension"] = asked.dimensions
@@ -49,15 +71,10 @@ def decode(body: bytes, memo: Memo) -> Frame:
     """Take an answer (a 2xx body).
 
     Raises:
-        BadAnswer: the body is HTML, garbage or empty, or has no vectors.
+        BadAnswer: the body is HTML, garbage or empty, or has not one vector for each text.
         ProviderError: the body is an error under a 200.
     """
-    data = load_answer(body.lstrip(BLANKS))
-    if failure := error_in_answer(data):
-        raise failure
-    try:
-        vectors = data["embeddings"]["float"]
-        tokens = data.get("meta", {}).get("billed_units", {}).get("input_tokens")
-    except (AttributeError, LookupError, TypeError):
-        raise BadAnswer(f"the provider's answer has no vectors: {excerpt(body)}") from None
-    return embedded(body, vectors, tokens=int(tokens) if isinstance(tokens, float) else tokens)
+    answer = read_answer(_ANSWER, body, error_in_answer)
+    billed = answer.meta and answer.meta.billed_units
+    tokens = billed and billed.input_tokens
+    return embedded(body, answer.embeddings.floats, memo, tokens=tokens)

@@ -34,10 +34,9 @@ def listing(deployment: Deployment) -> Outgoing:
     It is of the first version still. Source: https://docs.cohere.com/reference/list-models
     2026-11-21
     """
-    base = deployment.base_url.rstrip("/").removesuffix("/v2")
-    return Outgoing(
-        url=url(base, "/v1/models"), headers=headers(deployment), body=b"", method="GET"
-    )
+    base, mark, query = deployment.base_url.partition("?")
+    place = f"{base.rstrip('/').removesuffix('/v2')}/v1/models{mark}{query}"
+    return Outgoing(url=place, headers=headers(deployment), body=b"", method="GET")
 
 
 def url(base_url: str, path: str) -> str:

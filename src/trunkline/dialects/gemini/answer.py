@@ -49,8 +49,7 @@ def decode_frame(raw: bytes, memo: Memo) -> Frame:
         return Frame(raw, Mark.TERMINAL if memo.finished else 0, events=())
     events = understood(_all([load_answer(payload)], payload, memo), payload)
     mark = mark_of(events)
-    if mark & Mark.FINISH:
-        memo.finished = True
+    memo.hear(events, mark)
     return Frame(raw, mark, events=events)
 
 

@@ -13,6 +13,7 @@ from trunkline.dialects.gemini.schema import taken
 from trunkline.dialects.gemini.spell import Speller
 from trunkline.errors import InputError
 from trunkline.types import Prompt, Tool
+from trunkline.types.caps import take_cap
 
 Json = dict[str, Any]
 _OWN_OPTIONS = {
@@ -42,6 +43,9 @@ _OWN_TOOLS = {
     "code_execution": "codeExecution",
 }
 """Tools that the provider runs: what they are called here -> their field."""
+_CAPS = ("maxOutputTokens", "max_output_tokens")
+_CANDIDATES = ("candidateCount", "candidate_count")
+"""In both spellings that Google takes."""
 _CHOICES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 _ELSEWHERE = frozenset({"stream_options", "thinking", "reasoning"})
 """Options of other dialects that `Prompt` has a name for, or that only say how to answer."""
@@ -110,12 +114,10 @@ class Builder:
             "temperature": prompt.temperature,
             "topP": prompt.top_p,
             "topK": prompt.top_k,
-            "maxOutputTokens": prompt.max_output_tokens,
             "stopSequences": [stop for stop in prompt.stop if stop] or None,
             "seed": prompt.seed,
             "presencePenalty": prompt.presence_penalty,
             "frequencyPenalty": prompt.frequency_penalty,
-            "candidateCount": prompt.choices if prompt.choices != 1 else None,
         }
         if (wanted := prompt.output_format) is not None:
             config["responseMimeType"] = "application/json"
@@ -126,7 +128,20 @@ class Builder:
             config["thinkingConfig"] = said or None
             self._drop(("reasoning_effort", said is None))
         said_here = {name: value for name, value in config.items() if value is not None}
-        return said_here | (extra.pop("generationConfig", None) or {})
+        merged: Json = said_here | (extra.pop("generationConfig", None) or {})
+        return self._limited(prompt, merged)
+
+    def _limited(self, prompt: Prompt, config: Json) -> Json:
+        """Write how much may be answered last: money is held for as much as the prompt says."""
+        cap = take_cap(prompt.max_output_tokens, config, _CAPS)
+        counts = [config.pop(name) for name in _CANDIDATES if name in config]
+        other = any(count != prompt.choices for count in counts)
+        self._drop(("generationConfig.candidateCount", other))
+        limits = {
+            "maxOutputTokens": cap,
+            "candidateCount": prompt.choices if prompt.choices != 1 else None,
+        }
+        return config | {name: value for name, value in limits.items() if value is not None}
 
     def _schema(self, where: str, schema: Json) -> Json:
         left_out: set[str] = set()

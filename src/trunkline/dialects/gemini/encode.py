@@ -11,12 +11,14 @@ from urllib.parse import quote
 
 from msgspec.json import encode as dump
 
+from trunkline.codec import check_buckets
 from trunkline.dialects.gemini.build import Builder
 from trunkline.dialects.gemini.models import traits_of
 from trunkline.errors import InputError
 from trunkline.types import Chat, Deployment, Outgoing, Wire
 
 FOLDERS = ("models/", "tunedModels/")
+_BUCKET = "gs://"
 _VERTEX_FOLDERS = ("publishers/", "endpoints/")
 _KEY_BEGINNINGS = ("AIza", "AQ.")
 """How Google's API keys begin; any other credential of Vertex is a token."""
@@ -26,14 +28,19 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     """Make the request for a provider.
 
     Raises:
-        InputError: the prompt says nothing, or the model's name cannot stand in a path.
+        InputError: the prompt says nothing, something stands in a bucket that is not listed, or
+            the model's name cannot stand in a path.
     """
-    builder = Builder(traits_of(deployment.model), foreign=isinstance(chat.body, Wire))
+    traits = traits_of(deployment.model, vertex="vertex" in deployment.quirks)
+    builder = Builder(traits, foreign=isinstance(chat.body, Wire))
     fields = builder.fields(chat.prompt)
+    body = dump(fields)
+    if _BUCKET.encode() in body:
+        check_buckets([fields[name] for name in fields if name != "tools"], _BUCKET, deployment)
     return Outgoing(
         url=_url(deployment, stream=chat.stream),
         headers=headers(deployment, stream=chat.stream),
-        body=dump(fields),
+        body=body,
         dropped=tuple(sorted(builder.dropped)),
     )
 

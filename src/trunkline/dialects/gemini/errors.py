@@ -37,7 +37,7 @@ _MONEY = re.compile(r"per ?day|limit: 0\b|billing account|prepa(y|id)|credits? (
 _MONEY_REASONS = frozenset({"BILLING_DISABLED", "BILLING_NOT_ACTIVE"})
 _CONTEXT = re.compile(
     r"exceeds the maximum number of tokens|input (token count|context) .{0,40}(too long|exceed)"
-    r"|request payload size exceeds"
+    r"|input token count is .{0,20}but the model supports|request payload size exceeds"
 )
 _POLICY = re.compile(r"(content|prompt) .{0,40}(blocked|violat)|usage polic|model armor")
 _KEY = re.compile(r"api[ _-]?key (not valid|not found|expired|invalid)|pass a valid api key")

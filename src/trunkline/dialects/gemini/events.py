@@ -72,7 +72,7 @@ def events_of(data: Json, memo: Memo) -> Iterable[Event]:
         told = {"promptFeedback": feedback}
         yield Finish(reason="content_filter", raw=str(why), extra=told)
     if usage := data.get("usageMetadata"):
-        yield UsageReport(usage=usage_of(usage, _searches(memo)))
+        yield UsageReport(usage=usage_of(usage, _searches(memo)), apart="apart" in memo.scratch)
 
 
 def _candidate(candidate: Json, choice: int, data: Json, memo: Memo) -> Iterable[Event]:
@@ -80,6 +80,7 @@ def _candidate(candidate: Json, choice: int, data: Json, memo: Memo) -> Iterable
         yield from _part(part, choice, data, memo)
     grounding = candidate.get("groundingMetadata") or {}
     memo.scratch.setdefault("queries", set()).update(grounding.get("webSearchQueries") or ())
+    _note_fees(grounding, memo)
     told = {name: value for name, value in candidate.items() if name not in _OF_CANDIDATE and value}
     if told:
         yield Extra(choice=choice, fields=told)
@@ -149,6 +150,17 @@ def _searches(memo: Memo) -> int:
     queries = len(memo.scratch.get("queries", ()))
     early = traits_of(str(memo.scratch.get("model") or "")).version < (3, 0)
     return min(queries, 1) if early else queries
+
+
+def _note_fees(grounding: Json, memo: Memo) -> None:
+    """Note that an answer drew on maps, or on Vertex on one's own data: that is charged apart.
+
+    Source: https://ai.google.dev/gemini-api/docs/pricing 2026-11-21
+    Source: https://cloud.google.com/vertex-ai/generative-ai/pricing 2026-11-21
+    """
+    charged = {"maps", "retrievedContext"} if "vertex" in memo.quirks else {"maps"}
+    if any(not charged.isdisjoint(chunk) for chunk in grounding.get("groundingChunks") or ()):
+        memo.scratch["apart"] = True
 
 
 def _block(memo: Memo, ahead: int) -> int:

@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 _NAME = re.compile(
     r"gemini-(?:(?P<major>\d{1,2})(?:\.(?P<minor>\d{1,2}))?(?![\d.])|(?=[a-z-]+-latest))"
@@ -33,6 +34,9 @@ class Traits(Struct, frozen=True, kw_only=True):
     """Thinking can be turned off."""
     system: bool = True
     """Takes a system instruction."""
+    ids: bool = True
+    """Knows the ids of calls. Vertex AI does from Gemini 3 on, and answers 400 before that.
+    Source: https://github.com/anomalyco/opencode/pull/50504 2026-11-21"""
 
     @property
     def signs(self) -> bool:
@@ -41,8 +45,11 @@ class Traits(Struct, frozen=True, kw_only=True):
 
 
 @lru_cache(maxsize=256)
-def traits_of(model: str) -> Traits:
-    """Return what the model of this name takes."""
+def traits_of(model: str, *, vertex: bool = False) -> Traits:
+    """Return what the model of this name takes; `vertex` = at Vertex AI."""
+    if vertex:
+        traits = traits_of(model)
+        return replace(traits, ids=traits.version >= (3, 0))
     found = _NAME.search(model)
     if found is None:
         return Traits(system="gemma-3" not in model)

@@ -16,6 +16,7 @@ from msgspec.json import decode as load
 from trunkline.codec import BROKEN
 from trunkline.dialects.gemini.events import OWN
 from trunkline.dialects.gemini.models import Traits
+from trunkline.errors import CapabilityMissing
 from trunkline.types import (
     AnyPart,
     Audio,
@@ -62,17 +63,22 @@ class Speller:
                 turns[-1][1].extend(parts)
             elif parts:
                 turns.append((role, parts))
-        for before, turn in zip([("", []), *turns], turns, strict=False):
-            if turn[0] == "user":
-                _sort_results(before[1], turn[1])
-            elif self._traits.signs:
-                _sign(turn[1])
+        self._fit_calls(turns)
         if system and (not turns or not self._traits.system):
             if not turns or turns[0][0] != "user":
                 turns.insert(0, ("user", []))
             turns[0][1][:0] = system
             system = []
         return system, turns
+
+    def _fit_calls(self, turns: list[Turn]) -> None:
+        for before, turn in zip([("", []), *turns], turns, strict=False):
+            if turn[0] == "user":
+                _sort_results(before[1], turn[1])
+            elif self._traits.signs:
+                _sign(turn[1])
+        if not self._traits.ids:
+            _forget_ids(part for _, parts in turns for part in parts)
 
     def _said(self, message: Message) -> list[Json]:
         """Spell an answer of the model, with the signature a client of OpenAI's dialect kept."""
@@ -90,7 +96,7 @@ class Speller:
         if isinstance(part, Text | Refusal):
             yield from _text(part)
         elif isinstance(part, Thinking):
-            if part.spelling == OWN:
+            if part.spelling == OWN or _format(part).startswith("google-gemini"):
                 signed = {"thoughtSignature": part.signature} if part.signature else {}
                 yield {"text": part.text, "thought": True} | signed
         elif isinstance(part, ToolCall):
@@ -132,6 +138,12 @@ def object_in(text: str) -> Raw | None:
         return Raw(text.encode()) if isinstance(load(text), dict) else None
     except (*BROKEN, UnicodeEncodeError):
         return None
+
+
+def _format(part: Thinking) -> str:
+    """Return whose thought came through OpenRouter's list."""
+    detail = part.extra.get("reasoning_details")
+    return str(detail.get("format")) if isinstance(detail, dict) else ""
 
 
 def _signature(extra: Json) -> str | None:
@@ -180,6 +192,13 @@ def _sort_results(calls: list[Json], parts: list[Json]) -> None:
     parts.sort(key=place)
 
 
+def _forget_ids(parts: Iterable[Json]) -> None:
+    """Leave out the ids, by which results were sorted; from here on only their order counts."""
+    for part in parts:
+        for name in ("functionCall", "functionResponse"):
+            part.get(name, {}).pop("id", None)
+
+
 def _media(part: Image | File, usual: str) -> Json:
     if part.data is not None:
         seen = next((kind for magic, kind in _MAGIC.items() if part.data.startswith(magic)), usual)
@@ -194,3 +213,9 @@ def _sound(part: Audio) -> Iterable[Json]:
         yield {"inlineData": {"mimeType": f"audio/{part.format or 'wav'}", "data": part.data}}
     elif part.transcript:
         yield {"text": part.transcript}
+    else:
+        raise CapabilityMissing(
+            "an earlier answer in sound is held by its own provider; send its transcript, or ask "
+            "that one",
+            param="messages",
+        )

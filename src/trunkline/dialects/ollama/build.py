@@ -12,6 +12,7 @@ from typing import Any
 from trunkline.dialects.ollama.spell import spelled
 from trunkline.errors import InputError
 from trunkline.types import Prompt, Reasoning, Tool
+from trunkline.types.caps import take_cap
 
 Json = dict[str, Any]
 _OWN = frozenset(
@@ -68,6 +69,9 @@ class Builder:
             raise InputError("'messages' say nothing; write some words", param="messages")
         extra = self._options(prompt.extra)
         options = self._sampling(prompt) | extra.pop("options", {})
+        cap = take_cap(prompt.max_output_tokens, options, ("num_predict",))
+        if cap is not None:  # money is held for as much, whatever else the options say
+            options["num_predict"] = cap
         fields: Json = {
             "messages": messages,
             "tools": None if prompt.tool_choice == "none" else self._tools(prompt.tools) or None,
@@ -107,7 +111,6 @@ class Builder:
             "temperature": prompt.temperature,
             "top_p": prompt.top_p,
             "top_k": prompt.top_k,
-            "num_predict": prompt.max_output_tokens,
             "stop": list(prompt.stop) or None,
             "seed": prompt.seed,
             "presence_penalty": prompt.presence_penalty,

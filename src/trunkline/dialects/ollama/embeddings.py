@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
 from msgspec.json import encode as dump
 
-from trunkline.codec import embedded, excerpt, load_answer, words_of
 from trunkline.dialects.ollama.answer import decode_frame
 from trunkline.dialects.ollama.errors import decode_error
-from trunkline.errors import BadAnswer
 from trunkline.types import Deployment, Embed, Frame, Memo, Outgoing
+from trunkline.vectors import embedded, read_answer, words_of
 
 NAME: Final = "ollama_embeddings"
 FRAMING: Final[Literal["sse"]] = "sse"
@@ -21,6 +22,15 @@ FRAMING: Final[Literal["sse"]] = "sse"
 __all__ = ["FRAMING", "NAME", "decode", "decode_error", "decode_frame", "encode"]
 
 _OTHER_ENDS = ("/v1", "/api")
+
+
+class _Answer(Struct):
+    embeddings: list[Raw]
+    prompt_eval_count: Any = None
+    model: Any = None
+
+
+_ANSWER = Decoder(_Answer)
 
 
 def encode(call: Embed, deployment: Deployment) -> Outgoing:
@@ -55,10 +65,8 @@ def decode(body: bytes, memo: Memo) -> Frame:
     """Take an answer (a 2xx body).
 
     Raises:
-        BadAnswer: the body is HTML, garbage or empty, or has no vectors.
+        BadAnswer: the body is HTML, garbage or empty, or has not one vector for each text.
     """
-    data = load_answer(body)
-    if not isinstance(data, dict) or "embeddings" not in data:
-        raise BadAnswer(f"the provider's answer has no vectors: {excerpt(body)}")
-    tokens, model = data.get("prompt_eval_count"), data.get("model")
-    return embedded(body, data["embeddings"], tokens=tokens, model=model)
+    answer = read_answer(_ANSWER, body, lambda data: None)
+    tokens, model = answer.prompt_eval_count, answer.model
+    return embedded(body, answer.embeddings, memo, tokens=tokens, model=model)

@@ -144,7 +144,7 @@ def decode_frame(raw: bytes, memo: Memo) -> Frame:
         BadAnswer: the event's data is not JSON.
         ProviderError: the event is an error.
     """
-    if raw.endswith(_ENDS):
+    if raw.endswith(_ENDS) and memo.wanted <= 1:  # else: whose words are they?
         lead = memo.lead
         if not lead or not raw.startswith(lead) or raw[len(lead)] == _QUOTE:
             lead = memo.lead = _lead(raw)
@@ -201,6 +201,5 @@ def _decode_now(raw: bytes, memo: Memo) -> Frame:
         raise BadAnswer(f"an event of the provider's stream is no object: {excerpt(payload)}")
     events = understood(events_of(data, memo), payload)
     mark = mark_of(events)
-    if mark & Mark.FINISH:
-        memo.finished = True
+    memo.hear(events, mark)
     return Frame(raw, mark, events=events)

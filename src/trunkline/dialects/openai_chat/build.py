@@ -70,8 +70,9 @@ class Builder:
             "user": prompt.end_user,
             "n": prompt.choices if prompt.choices != 1 else None,
         }
-        fields |= self._extra(prompt.extra)
-        return _told(fields)
+        told = _told(fields)
+        beside = _told(self._extra(prompt.extra))
+        return told | {name: beside[name] for name in beside if name not in told}
 
     def messages(self, messages: Iterable[Message]) -> list[Json]:
         """Spell messages; a tool result takes only text, so its pictures follow as the user's."""

@@ -36,6 +36,13 @@ Json = dict[str, Any]
 DONE = b"data: [DONE]\n\n"
 _FINISHES = frozenset({"stop", "length", "tool_calls", "content_filter"})
 _SPELLINGS = frozenset({"reasoning_content", "reasoning"})
+_FORMATS = {
+    "anthropic": "anthropic-claude-v1",
+    "gemini": "google-gemini-v1",
+    "openai_responses": "openai-responses-v1",
+}
+"""Whose proof a detail is, in OpenRouter's words: nobody takes another provider's.
+Source: https://openrouter.ai/docs/use-cases/reasoning-tokens 2026-11-20"""
 
 
 class _Start(Struct):
@@ -220,4 +227,6 @@ def thought_of(event: ThinkingDelta) -> Json:
         detail |= {"signature": event.signature} if event.signature is not None else {}
     else:
         return delta
+    if event.spelling in _FORMATS:
+        detail["format"] = _FORMATS[event.spelling]
     return delta | {"reasoning_details": [detail | {"index": event.block or 0}]}

@@ -19,6 +19,10 @@ from trunkline.types import Chat, Deployment, Outgoing, Wire
 Json = dict[str, Any]
 _OBJECT = Decoder(dict[str, Raw])
 _TRUE = Raw(b"true")
+_LIMITS = frozenset(
+    {"max_tokens", "max_completion_tokens", "max_output_tokens", "n_predict", "n", "best_of"}
+)
+"""How much and how many answers may be written: money is held for as much as the call says."""
 
 
 def encode(chat: Chat, deployment: Deployment) -> Outgoing:
@@ -40,7 +44,7 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
         back = "reasoning_content_back" in deployment.quirks
         fields = Builder(foreign=foreign, reasoning_back=back).fields(chat.prompt)
     address(fields, chat, deployment)
-    dropped = apply_quirks(fields, deployment, thoughts=thoughts)
+    dropped = [*limited(fields), *apply_quirks(fields, deployment, thoughts=thoughts)]
     if chat.partial:
         _add_partial(fields, chat.partial, deployment)
     if foreign:
@@ -77,6 +81,7 @@ def _relayed(wire: Wire) -> Json:
     cap = wire.max_output_tokens
     if cap is None:
         return fields
+    fields.pop("n_predict", None)  # llama.cpp's own name, which it minds before the others
     if "max_completion_tokens" not in fields:
         fields["max_tokens"] = cap
         return fields
@@ -84,6 +89,18 @@ def _relayed(wire: Wire) -> Json:
     if "max_tokens" in fields:  # a quirk may make this the one that counts
         fields["max_tokens"] = min(cap, load(fields["max_tokens"]))
     return fields
+
+
+def limited(fields: Json) -> list[str]:
+    """Take limits out of `extra_body`, which proxies merge over the rest; return their names.
+
+    Source: https://docs.litellm.ai/docs/completion/provider_specific_params 2026-11-20
+    """
+    inner = load(dump(fields["extra_body"])) if "extra_body" in fields else None
+    if not isinstance(inner, dict) or _LIMITS.isdisjoint(inner):
+        return []
+    fields["extra_body"] = {name: inner[name] for name in inner if name not in _LIMITS}
+    return [f"extra_body.{name}" for name in inner if name in _LIMITS]
 
 
 def apply_quirks(fields: Json, deployment: Deployment, *, thoughts: bool) -> list[str]:

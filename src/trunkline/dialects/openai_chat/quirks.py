@@ -168,6 +168,10 @@ QUIRKS: dict[str, Quirk] = {
         drop=frozenset({"encoding_format"}),
         rename={"dimensions": "output_dimension"},
     ),
+    "packed_vectors": Quirk(
+        why="embeddings are asked for as base64, half as large; callers get them as they asked",
+        source="https://platform.openai.com/docs/api-reference/embeddings/create 2026-11-21",
+    ),
     "minimal": Quirk(
         why="`transformers serve` answers 422 to every option it does not implement",
         source="https://huggingface.co/docs/transformers/serving 2026-11-20",

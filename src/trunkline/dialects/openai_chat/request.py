@@ -13,6 +13,7 @@ from trunkline.codec import BROKEN, fields_of
 from trunkline.dialects.openai_chat.prompt import parse
 from trunkline.errors import InputError
 from trunkline.types import Chat, Need, Wire
+from trunkline.types.caps import least_cap
 from trunkline.types.prompt import HARMLESS, OWN_TOOLS
 
 
@@ -150,6 +151,8 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
         bounded = bounded and all(tool.type in OWN_TOOLS for tool in asked.tools or ())
     if asked.response_format is not None and asked.response_format.json_schema is not None:
         needs.add("schema")
+    if asked.reasoning_effort not in {None, "none"}:
+        needs.add("reasoning")
     return Chat(
         model=asked.model or "",
         stream=asked.stream or False,
@@ -159,7 +162,7 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
             parse=parse,
             message_count=len(messages),
             size_bytes=len(body),
-            max_output_tokens=asked.max_completion_tokens or asked.max_tokens,
+            max_output_tokens=least_cap(asked.max_completion_tokens or asked.max_tokens, fields),
             needs=frozenset(needs),
             choices=asked.n or 1,
             end_user=asked.user,

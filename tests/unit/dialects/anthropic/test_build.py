@@ -418,7 +418,7 @@ def test_callers_of_other_dialects_are_shown_what_was_thought() -> None:
 @pytest.mark.parametrize(
     ("model", "options", "kept", "dropped"),
     [
-        ("claude-sonnet-4-5", {"temperature": 1.5}, {"temperature": 1}, ()),
+        ("claude-sonnet-4-5", {"temperature": 1.5, "top_k": 3}, {"top_k": 3}, ("temperature",)),
         ("claude-sonnet-4-5", {"top_p": 0.5, "top_k": 3}, {"top_p": 0.5, "top_k": 3}, ()),
         (
             "claude-opus-4-7",
@@ -437,7 +437,7 @@ def test_callers_of_other_dialects_are_shown_what_was_thought() -> None:
 def test_sampling_is_fitted(
     model: str, options: dict[str, Any], kept: dict[str, Any], dropped: tuple[str, ...]
 ) -> None:
-    """No hotter than 1, none beside thinking, none for models that take none."""
+    """Nothing hotter than 1, none beside thinking, none for models that take none."""
     got = send(Prompt(messages=(USER,), **options), model)
     fields = json.loads(got.body)
     names = ("temperature", "top_p", "top_k")
@@ -485,3 +485,10 @@ def test_other_options() -> None:
     assert foreign["metadata"] == {"user_id": "u"}
     assert foreign["container"] == "c"
     assert "service_tier" not in foreign
+
+
+def test_a_schema_is_never_left_out() -> None:
+    """Prose in its place would be no answer: another deployment is asked, or it is refused."""
+    prompt = Prompt(messages=(USER,), output_format=OutputFormat(schema={"type": "object"}))
+    with pytest.raises(CapabilityMissing, match="JSON schema"):
+        send(prompt, "claude-sonnet-4-20250514")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.dialects.anthropic.usage import merged, spelled, usage_of
+from trunkline.dialects.anthropic.usage import apart, merged, spelled, usage_of
 from trunkline.types import Usage
 
 
@@ -50,6 +50,14 @@ from trunkline.types import Usage
 def test_usage_is_normalised(wire: dict[str, Any], usage: Usage) -> None:
     """Cache reads and writes are parts of the prompt, thinking is a part of the output."""
     assert usage_of(wire) == usage
+
+
+def test_advice_of_another_model_is_charged_apart() -> None:
+    """At that model's prices, which are not known here."""
+    asked = {"type": "advisor_message", "model": "claude-opus-5", "input_tokens": 823}
+    assert apart({"iterations": [{"type": "message"}, asked]})
+    assert not apart({"iterations": [{"type": "message"}, {"type": "compaction"}, None]})
+    assert not apart({})
 
 
 counts = st.integers(0, 10**6)

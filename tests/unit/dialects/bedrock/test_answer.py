@@ -159,6 +159,16 @@ def test_what_stands_beside_the_answer_is_kept() -> None:
     assert message(frame.events).extra == {"trace": {"guardrail": {"a": 1}}}
 
 
+@pytest.mark.parametrize(("kind", "apart"), [("server_tool_use", True), (None, False)])
+def test_a_tool_that_the_provider_ran_is_charged_apart(kind: str | None, apart: bool) -> None:
+    """What it costs nobody says; a call that the caller answers costs tokens alone."""
+    call = {"toolUseId": "t", "name": "nova_grounding", "type": kind}
+    usage = {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
+    *_, streamed = frames(start(toolUse=call), stop(), ("metadata", {"usage": usage}))
+    for frame in (whole({"toolUse": call}, usage=usage), streamed):
+        assert [one.apart for one in frame.events if isinstance(one, UsageReport)] == [apart]
+
+
 def test_usage_adds_the_cache_up_and_names_the_tier() -> None:
     """What was read and written stands outside the input; both names of it are one number."""
     wire = {

@@ -4,12 +4,13 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.dialects.bedrock.wire import CLAUDE, HI, LLAMA, NOVA, made, row, sent
 from trunkline.dialects import load
 from trunkline.dialects.bedrock import encode
 from trunkline.dialects.bedrock.models import traits_of
-from trunkline.errors import InputError
+from trunkline.errors import CapabilityMissing, InputError
 from trunkline.types import (
     Chat,
     Message,
@@ -26,6 +27,7 @@ SONNET_46 = "us.anthropic.claude-sonnet-4-6"
 SONNET_5 = "us.anthropic.claude-sonnet-5"
 OPUS_55 = "global.anthropic.claude-opus-5-5"
 OSS = "openai.gpt-oss-120b-1:0"
+NAMELESS = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"
 TOOL = Tool(name="f", description="d", parameters={"type": "object"})
 SCHEMA = OutputFormat(name="city", schema={"type": "object"})
 CALLED = (
@@ -192,7 +194,20 @@ def test_a_schema_is_a_text_within() -> None:
     """Where the model takes one."""
     wire = sent(output_format=SCHEMA)["outputConfig"]["textFormat"]
     assert wire["structure"] == {"jsonSchema": {"schema": '{"type":"object"}', "name": "city"}}
-    assert dropped(LLAMA, output_format=SCHEMA) == ("response_format",)
+
+
+@pytest.mark.parametrize("model", [LLAMA, NOVA, "anthropic.claude-3-5-sonnet-20241022-v2:0"])
+def test_a_schema_is_never_left_out(model: str) -> None:
+    """Prose in its place would be no answer: another deployment is asked, or it is refused."""
+    with pytest.raises(CapabilityMissing, match="JSON schema") as caught:
+        made(model=model, output_format=SCHEMA)
+    assert caught.value.param == "response_format"
+
+
+@pytest.mark.parametrize("model", ["qwen.qwen3-32b-v1:0", NAMELESS])
+def test_where_nobody_knows_a_schema_is_sent(model: str) -> None:
+    """Bedrock itself refuses it where it does not fit."""
+    assert "textFormat" in sent(model=model, output_format=SCHEMA)["outputConfig"]
 
 
 def test_marks_for_the_cache_stand_behind_what_they_mean() -> None:
@@ -242,6 +257,27 @@ def test_only_one_of_two_samplers_goes_to_claude_for_others() -> None:
 
 def test_of_a_nameless_profile_nothing_is_assumed() -> None:
     """An ARN of an application's own profile does not say whose model it is."""
-    arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"
-    assert traits_of(arn) == traits_of(LLAMA)
+    assert traits_of(NAMELESS) == replace(traits_of(LLAMA), may_be_structured=True)
     assert traits_of(f"arn:aws:bedrock:us-east-1:1:inference-profile/{CLAUDE}").budgets
+
+
+def test_no_option_asks_for_more_than_money_was_held_for() -> None:
+    """Neither Bedrock's cap nor the model's own; the caller's counts where it is smaller."""
+    said = {"max_tokens": 20, "messages": [{"role": "user", "content": "Hi"}]}
+    of_model = {"max_tokens": 9, "n": 4, "top_k": 5, "textConfig": {"maxTokenCount": 9, "a": 1}}
+    for asked, cap in ((60_000, 20), (7, 7), ("60000", 20)):
+        own = {"inferenceConfig": {"maxTokens": asked}, "additionalModelRequestFields": of_model}
+        for dialect in ("openai_chat", "anthropic"):
+            chat = load(dialect).read(json.dumps(said | own).encode())
+            assert chat.body.max_output_tokens == cap
+            outgoing = encode(chat, row())
+            body = json.loads(outgoing.body)
+            assert body["inferenceConfig"] == {"maxTokens": cap}
+            assert body["additionalModelRequestFields"] == {"top_k": 5, "textConfig": {"a": 1}}
+            assert outgoing.dropped == (
+                "additionalModelRequestFields.max_tokens",
+                "additionalModelRequestFields.n",
+                "additionalModelRequestFields.textConfig.maxTokenCount",
+            )
+        assert sent(max_output_tokens=20, extra=own)["inferenceConfig"] == {"maxTokens": cap}
+    assert of_model["n"] == 4

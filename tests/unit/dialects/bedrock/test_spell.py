@@ -2,15 +2,18 @@
 
 import pytest
 
-from tests.unit.dialects.bedrock.wire import HI, LLAMA, NOVA, sent
+from tests.unit.dialects.bedrock.wire import HI, LLAMA, NOVA, row, sent
+from trunkline.dialects.bedrock import encode
 from trunkline.dialects.bedrock.spell import fit
-from trunkline.errors import CapabilityMissing
+from trunkline.errors import CapabilityMissing, InputError
 from trunkline.types import (
     AnyPart,
     Audio,
+    Chat,
     File,
     Image,
     Message,
+    Prompt,
     Refusal,
     Text,
     Thinking,
@@ -85,6 +88,31 @@ def test_films_and_sounds_have_blocks_of_their_own() -> None:
     assert sound == {"audio": {"format": "mp3", "source": {"bytes": "QQ=="}}}
     assert block(Audio(transcript="Hm")) == {"text": "Hm"}
     assert block(Refusal(text="No")) == {"text": "No"}
+
+
+def test_sound_that_somebody_else_holds_is_refused() -> None:
+    """Left out, the conversation would be another one."""
+    with pytest.raises(CapabilityMissing, match="transcript"):
+        block(Audio(id="audio_1"))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        Image(url="s3://mine/a.png"),
+        File(url="s3://mine/a.pdf"),
+        Text(
+            text="", extra={"bedrock": {"image": {"source": {"s3Location": {"uri": "s3://mine/"}}}}}
+        ),
+    ],
+)
+def test_only_listed_buckets_are_read(part: AnyPart) -> None:
+    """They are read with the rights of the account."""
+    chat = Chat(model="m", body=Prompt(messages=(Message(role="user", parts=(part,)),)))
+    for buckets in ((), ("others",)):
+        with pytest.raises(InputError, match="list 'mine' in 'buckets'"):
+            encode(chat, row(buckets=buckets))
+    assert b'"uri":"s3://mine/' in encode(chat, row(buckets=("mine",))).body
 
 
 @pytest.mark.parametrize("part", [File(url="https://x.test/a.pdf"), File(id="file-1")])

@@ -44,6 +44,17 @@ def test_pieces_of_a_stream_make_one_answer() -> None:
     assert (finish(said).reason, finish(said).raw) == ("stop", "STOP")
 
 
+def test_several_answers_end_when_all_have() -> None:
+    """One that was heard and did not end is broken off."""
+    memo = Memo(wanted=2)
+    ends = []
+    for index, reason in ((0, "STOP"), (1, None), (1, "MAX_TOKENS")):
+        candidate = {"index": index, "content": {"parts": [TEXT]}, "finishReason": reason}
+        decode_frame(f"data: {json.dumps({'candidates': [candidate]})}\n\n".encode(), memo)
+        ends.append(memo.finished)
+    assert ends == [True, False, True]
+
+
 def test_signed_words_are_a_part_of_their_own() -> None:
     """Also empty ones; a client of OpenAI's dialect sees the signature beside the message."""
     said = events(

@@ -178,3 +178,41 @@ def test_options_of_a_typed_prompt_are_all_sent() -> None:
     assert body["labels"] == {"a": "b"}
     assert body["newest"] == 1
     assert body["generationConfig"] == {"maxOutputTokens": 9, "speechConfig": {}}
+
+
+CAPPED = {"max_tokens": 20, "messages": [{"role": "user", "content": "Hi"}]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "config", "dropped"),
+    [
+        ({"maxOutputTokens": 60_000}, {"maxOutputTokens": 20}, ()),
+        ({"max_output_tokens": 60_000}, {"maxOutputTokens": 20}, ()),
+        ({"maxOutputTokens": "60000"}, {"maxOutputTokens": 20}, ()),
+        ({"maxOutputTokens": 7, "topK": 3}, {"topK": 3, "maxOutputTokens": 7}, ()),
+        ({"candidateCount": 8}, {"maxOutputTokens": 20}, ("generationConfig.candidateCount",)),
+        ({"candidate_count": [8]}, {"maxOutputTokens": 20}, ("generationConfig.candidateCount",)),
+        ({"candidateCount": 1}, {"maxOutputTokens": 20}, ()),
+    ],
+)
+def test_no_option_asks_for_more_than_money_was_held_for(
+    asked: dict[str, Any], config: dict[str, Any], dropped: tuple[str, ...]
+) -> None:
+    """The cap and the number of answers are those of the call, in whatever words it was made."""
+    body = read(json.dumps({**CAPPED, "generationConfig": asked}).encode()).body
+    made = encode(Chat(model="m", body=body), ROW)
+    assert json.loads(made.body)["generationConfig"] == config
+    assert body.max_output_tokens == config["maxOutputTokens"]
+    assert made.dropped == dropped
+    typed = sent(max_output_tokens=20, extra={"generationConfig": asked})
+    assert typed["generationConfig"] == config
+
+
+def test_a_cap_in_geminis_words_alone_is_known() -> None:
+    """What is held for the call counts it, and a layer can lower it."""
+    asked = {"messages": CAPPED["messages"], "generationConfig": {"maxOutputTokens": 60_000}}
+    body = read(json.dumps(asked).encode()).body
+    assert body.max_output_tokens == 60_000
+    lower = replace(body, max_output_tokens=100)
+    wire = json.loads(encode(Chat(model="m", body=lower), ROW).body)
+    assert wire["generationConfig"] == {"maxOutputTokens": 100}

@@ -1,8 +1,12 @@
 """Messages become turns of `user` and `model`, and nothing that was said is lost."""
 
-import pytest
+import json
 
-from tests.unit.dialects.gemini.wire import HI, SIGNED, outgoing, sent
+import pytest
+from msgspec.structs import replace
+
+from tests.unit.dialects.gemini.wire import HI, ROW, SIGNED, outgoing, sent
+from trunkline.errors import CapabilityMissing, InputError
 from trunkline.types import (
     AnyPart,
     Audio,
@@ -12,6 +16,7 @@ from trunkline.types import (
     Prompt,
     Text,
     Thinking,
+    Tool,
     ToolCall,
     ToolResult,
     say,
@@ -180,6 +185,51 @@ def test_results_stand_in_the_order_of_their_calls() -> None:
     names = [part["functionResponse"]["name"] for part in parts[:3]]  # type: ignore[index]
     assert names == ["f0", "f1", "f2"]
     assert parts[3] == {"text": "And?"}
+
+
+@pytest.mark.parametrize(("model", "ids"), [("gemini-2.5-pro", False), ("gemini-3.5-flash", True)])
+def test_ids_stay_out_where_vertex_knows_none(model: str, ids: bool) -> None:
+    """Results are in the order of their calls all the same; the Gemini API knows ids throughout."""
+    calls = [ToolCall(id=f"c{n}", name=f"f{n}") for n in range(2)]
+    turns = (HI, assistant(*calls), result("c1"), result("c0"))
+    for quirks, known in ((frozenset({"vertex"}), ids), (frozenset[str](), True)):
+        row = replace(ROW, model=model, quirks=quirks)
+        contents = json.loads(outgoing(Prompt(messages=turns), row).body)["contents"]
+        asked = [part["functionCall"] for part in contents[1]["parts"]]
+        answers = [part["functionResponse"] for part in contents[2]["parts"]]
+        assert [one["name"] for one in answers] == ["f0", "f1"]
+        assert [one.get("id") for one in (*asked, *answers)] == 2 * (
+            ["c0", "c1"] if known else [None, None]
+        )
+
+
+def test_sound_that_somebody_else_holds_is_refused() -> None:
+    """Left out, the conversation would be another one."""
+    with pytest.raises(CapabilityMissing, match="transcript"):
+        parts_of(HI, assistant(Audio(id="audio_1")))
+    assert parts_of(HI, assistant(Audio(id="audio_1", transcript="Hm"))) == [{"text": "Hm"}]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(role="user", parts=(Image(url="gs://mine/a.png"),)),
+        Message(role="user", parts=(File(id="gs://mine/a.pdf"),)),
+        result("c1", Image(url="gs://mine/a.png")),
+        Message(
+            role="user",
+            parts=(Text(text="", extra={"gemini": {"fileData": {"fileUri": "gs://mine/a"}}}),),
+        ),
+    ],
+)
+def test_only_listed_buckets_are_read(message: Message) -> None:
+    """They are read with the rights of the account; who only speaks of one is free to."""
+    for buckets in ((), ("others",)):
+        with pytest.raises(InputError, match="list 'mine' in 'buckets'"):
+            outgoing(Prompt(messages=(message,)), replace(ROW, buckets=buckets))
+    outgoing(Prompt(messages=(message,)), replace(ROW, buckets=("others", "mine")))
+    tool = Tool(name="f", parameters={"properties": {"a": {"type": "string", "uri": "gs://x"}}})
+    outgoing(Prompt(messages=(say("user", "gs://mine/a"),), tools=(tool,)))
 
 
 def test_a_picture_of_a_tool_stands_in_its_result() -> None:

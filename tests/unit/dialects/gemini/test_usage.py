@@ -71,3 +71,22 @@ def test_searches_are_counted_as_they_are_charged(model: str, searches: int) -> 
     reports = decode(json.dumps(body).encode(), Memo()).events
     [usage] = [one.usage for one in reports if isinstance(one, UsageReport)]
     assert usage.web_search_requests == searches
+
+
+@pytest.mark.parametrize(
+    ("chunk", "quirks", "apart"),
+    [
+        ("web", (), False),
+        ("maps", (), True),
+        ("retrievedContext", (), False),
+        ("retrievedContext", ("vertex",), True),
+    ],
+)
+def test_what_is_charged_beside_tokens_and_searches_is_told(
+    chunk: str, quirks: tuple[str, ...], apart: bool
+) -> None:
+    """Maps, and on Vertex the caller's own data; what it costs nobody says."""
+    body = response({"text": "x"}, finish="STOP", usageMetadata={"promptTokenCount": 1})
+    body["candidates"][0]["groundingMetadata"] = {"groundingChunks": [{chunk: {"uri": "u"}}]}
+    events = decode(json.dumps(body).encode(), Memo(frozenset(quirks))).events
+    assert [one.apart for one in events if isinstance(one, UsageReport)] == [apart]

@@ -1,10 +1,13 @@
 """The way from a typed prompt: options, tools, formats and how hard to think, fitted to a model."""
 
+import json
 from typing import Any
 
 import pytest
 
 from tests.unit.dialects.ollama.wire import HI, outgoing, row, sent
+from trunkline.dialects.ollama import encode
+from trunkline.dialects.openai_chat import read
 from trunkline.errors import InputError
 from trunkline.types import OutputFormat, Prompt, Reasoning, Tool
 
@@ -34,6 +37,15 @@ def test_sampling_is_said_in_options() -> None:
         "frequency_penalty": 0.2,
     }
     assert "options" not in sent()
+
+
+@pytest.mark.parametrize("own", [{"options": {"num_predict": -1}}, {"num_predict": 60_000}])
+def test_no_option_asks_for_more_than_money_was_held_for(own: dict[str, Any]) -> None:
+    """The cap of the call counts, unless Ollama's own is smaller."""
+    said = {"max_tokens": 20, "messages": [{"role": "user", "content": "Hi"}]}
+    wire = json.loads(encode(read(json.dumps(said | own).encode()), row()).body)
+    assert wire["options"] == {"num_predict": 20}
+    assert sent(max_output_tokens=20, extra=own)["options"] == {"num_predict": 20}
 
 
 def test_ollamas_own_options_win() -> None:

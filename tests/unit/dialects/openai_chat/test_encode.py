@@ -302,3 +302,15 @@ def test_who_may_begin_anew_is_not_asked_to_go_on() -> None:
     assert not continues(ask(), row("max_tokens"))
     assert not continues(ask(), row("beta_prefix"))
     assert continues(ask(), row("beta_prefix", base_url="https://x.test/beta/"))
+
+
+def test_no_option_asks_for_more_than_money_was_held_for() -> None:
+    """Neither what proxies merge over the rest nor a local server's own name for the cap."""
+    inner = {"max_tokens": 9000, "n": 4, "google": {"cached_content": "c"}}
+    body, out = sent(ask(max_tokens=20, n_predict=9000, extra_body=inner))
+    assert (body["max_tokens"], "n_predict" in body) == (20, False)
+    assert body["extra_body"] == {"google": {"cached_content": "c"}}
+    assert out.dropped == ("extra_body.max_tokens", "extra_body.n")
+    assert sent(ask(n_predict=30))[0]["max_tokens"] == 30
+    typed = Prompt(messages=(say("user", "Hi"),), max_output_tokens=20, extra={"max_tokens": 9000})
+    assert sent(Chat(model="m", body=typed))[0]["max_tokens"] == 20

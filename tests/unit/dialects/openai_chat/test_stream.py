@@ -126,6 +126,23 @@ def test_the_end_is_known_without_decoding_events() -> None:
     assert memo.finished
 
 
+def test_several_answers_end_when_all_have() -> None:
+    """One that was heard and did not end is broken off; what comes after an end opens nothing."""
+    memo = Memo(wanted=2)
+    ends = []
+    for index, delta, reason in (
+        (0, {"content": "a"}, None),
+        (0, {}, "stop"),
+        (1, {"content": "b"}, None),
+        (1, {}, "length"),
+        (0, {"citations": ["https://x.test"]}, None),
+    ):
+        choice = {"index": index, "delta": delta, "finish_reason": reason}
+        decode_frame(chunk(choices=[choice]), memo)
+        ends.append(memo.finished)
+    assert ends == [False, True, False, True, True]
+
+
 def test_the_provider_names_itself_first_and_at_the_end() -> None:
     """Id and model are given where layers look: at the start, and with finish and usage."""
     memo = Memo()

@@ -8,8 +8,25 @@ import pytest
 from trunkline.dialects import load
 from trunkline.dialects.openai_chat.embeddings import decode, decode_frame, encode, read, write
 from trunkline.dialects.openai_chat.embeddings.write import packed, unpacked
-from trunkline.errors import BadAnswer, InputError, Overloaded, ProviderError
-from trunkline.types import Cost, Deployment, Embed, Embedded, Mark, Memo, Outgoing, Secret
+from trunkline.errors import (
+    BadAnswer,
+    ContextTooLong,
+    InputError,
+    Overloaded,
+    ProviderError,
+    UpstreamFailed,
+)
+from trunkline.types import (
+    Cost,
+    Deployment,
+    Embed,
+    Embedded,
+    Mark,
+    Memo,
+    Outgoing,
+    Secret,
+    UsageReport,
+)
 
 PACKED = "AAAAPwAAoL8="
 """[0.5, -1.25] as the documentation says: 32-bit floats, least significant byte first."""
@@ -84,6 +101,8 @@ def test_what_goes_up() -> None:
         "brand_new": [1],
     }
     assert mistral.dropped == ()
+    openai = json.loads(sent(asked(encoding_format="float"), "packed_vectors").body)
+    assert openai["encoding_format"] == "base64"
 
 
 def test_options_a_provider_does_not_take_are_named() -> None:
@@ -170,7 +189,7 @@ def test_vertex() -> None:
     one = {"task_type": "CLUSTERING"}
     assert json.loads(request.body) == {
         "instances": [{"content": "a"} | one, {"content": "b"} | one],
-        "parameters": {"outputDimensionality": 8},
+        "parameters": {"outputDimensionality": 8, "autoTruncate": False},
     }
     told = {"values": [0.5], "statistics": {"token_count": 2, "truncated": False}}
     body = json.dumps({"predictions": [{"embeddings": told}] * 2}).encode()
@@ -178,6 +197,76 @@ def test_vertex() -> None:
     [vectors] = [event.vectors for event in frame.events if isinstance(event, Embedded)]
     assert vectors == ([0.5], [0.5])
     assert frame.mark & Mark.USAGE
+
+
+@pytest.mark.parametrize("model", ["gemini-embedding-001", "gemini-embedding-2"])
+def test_geminis_models_on_vertex(model: str) -> None:
+    """They take a content, or several at once, and cut none of them."""
+    dialect = load("gemini_embeddings")
+    row = Deployment(
+        provider="vertex", model=model, base_url="https://x.test/v1", quirks=frozenset({"vertex"})
+    )
+    base = f"https://x.test/v1/publishers/google/models/{model}"
+    how = {"taskType": "RETRIEVAL_QUERY", "outputDimensionality": 8, "autoTruncate": False}
+    each = [
+        {"content": {"parts": [{"text": text}]}, "embedContentConfig": how} for text in ("a", "b")
+    ]
+    more = {"dimensions": 8, "input_type": "query"}
+    one = dialect.encode(asked(input="a", **more), row)
+    assert (one.url, json.loads(one.body)) == (f"{base}:embedContent", each[0])
+    two = dialect.encode(asked(input=["a", "b"], **more), row)
+    assert (two.url, json.loads(two.body)) == (f"{base}:batchEmbedContents", {"requests": each})
+
+
+@pytest.mark.parametrize(
+    ("answer", "tokens"),
+    [
+        ({"embedding": {"values": [0.5]}, "usageMetadata": {"promptTokenCount": 3}}, 3),
+        ({"embedding": {"values": [0.5]}, "truncated": False}, None),
+        ({"embeddings": [{"values": [0.5]}]}, None),
+        ({"predictions": [{"embeddings": {"values": [0.5]}}]}, None),
+    ],
+)
+def test_what_geminis_models_answer(answer: Json, tokens: int | None) -> None:
+    """One vector without a list around it; tokens where they are told."""
+    frame = load("gemini_embeddings").decode(json.dumps(answer).encode(), Memo(wanted=1))
+    [vectors] = [event.vectors for event in frame.events if isinstance(event, Embedded)]
+    told = [event.usage.prompt_tokens for event in frame.events if isinstance(event, UsageReport)]
+    assert (vectors, told) == (([0.5],), [] if tokens is None else [tokens])
+
+
+TOO_LONG = [
+    (
+        "gemini",
+        {
+            "error": {
+                "code": 400,
+                "status": "INVALID_ARGUMENT",
+                "message": "Unable to submit request because the input token count is 20,500 but "
+                "the model supports up to 20000. Reduce the input token count and try again.",
+            }
+        },
+    ),
+    ("cohere", {"message": "too many tokens: size limit exceeded by 11326 tokens."}),
+    ("ollama", {"error": "the input length exceeds the context length"}),
+]
+
+
+@pytest.mark.parametrize(("name", "body"), TOO_LONG)
+def test_a_text_that_is_too_long_is_refused(name: str, body: Json) -> None:
+    """By words of each provider, who is asked not to cut it."""
+    error = load(f"{name}_embeddings").decode_error(400, {}, json.dumps(body).encode())
+    assert isinstance(error, ContextTooLong)
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [("gemini", {"error": {"code": 503, "message": "x"}}), ("cohere", {"message": "x"})],
+)
+def test_an_error_under_a_200_keeps_its_meaning(name: str, body: Json) -> None:
+    """It is more than an answer without vectors."""
+    with pytest.raises(UpstreamFailed, match="x"):
+        load(f"{name}_embeddings").decode(json.dumps(body).encode(), Memo())
 
 
 @pytest.mark.parametrize("name", ["gemini", "ollama", "cohere"])

@@ -59,6 +59,22 @@ def test_a_cap_that_a_layer_set_goes_up() -> None:
     assert b"[1,  2]" in sent
 
 
+def test_nothing_is_stored_unless_the_caller_says_so() -> None:
+    """Then thoughts come back with the next request, so their encrypted form is asked for."""
+    sent = [
+        json.loads(
+            responses.encode(Chat(model="m", body=Prompt(messages=HELLO, extra=extra)), ROW).body
+        )
+        for extra in ({}, {"include": ["message.output_text.logprobs"]}, {"store": True})
+    ]
+    thoughts = "reasoning.encrypted_content"
+    assert [(each["store"], each.get("include")) for each in sent] == [
+        (False, [thoughts]),
+        (False, ["message.output_text.logprobs", thoughts]),
+        (True, None),
+    ]
+
+
 def test_sampling_goes_only_where_it_is_taken() -> None:
     """A model that thinks takes none, unless it is told not to think."""
     asked = {"input": "Hi", "temperature": 0.5, "top_p": 0.5}
@@ -147,6 +163,22 @@ def test_a_typed_prompt_is_the_callers_own() -> None:
         "text": {"format": {"type": "json_object"}},
         "reasoning": {"effort": "high"},
     }
+
+
+def test_nothing_asks_for_more_than_money_was_held_for() -> None:
+    """A job in the background would be charged unseen; proxies merge `extra_body` over the rest."""
+    typed = Prompt(messages=HELLO, extra={"background": True, "truncation": "auto"})
+    sent = responses.encode(Chat(model="m", body=typed), ROW)
+    body = json.loads(sent.body)
+    assert (body["truncation"], "background" in body, sent.dropped) == (
+        "auto",
+        False,
+        ("background",),
+    )
+    inner = {"max_output_tokens": 9000, "a": 1}
+    sent = encoded("openai_responses", {"input": "Hi", "extra_body": inner})
+    assert json.loads(sent.body)["extra_body"] == {"a": 1}
+    assert sent.dropped == ("extra_body.max_output_tokens",)
 
 
 def test_thoughts_go_back_to_whom_they_belong() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from trunkline.dialects import load
-from trunkline.errors import CapabilityMissing
+from trunkline.errors import CapabilityMissing, InputError
 from trunkline.types import File, Image, Message, Text, Thinking, ToolCall, ToolResult, Wire
 
 responses = load("openai_responses")
@@ -100,7 +100,6 @@ def test_what_others_hold_proves_no_bound(fields: dict[str, Any]) -> None:
     [
         {"previous_response_id": "resp_1"},
         {"store": True},
-        {"background": True},
         {"input": [{"type": "item_reference", "id": "msg_1"}]},
     ],
 )
@@ -108,6 +107,14 @@ def test_what_only_openai_holds_has_no_typed_view(fields: dict[str, Any]) -> Non
     """Whoever is not OpenAI's API is not asked; nothing is left out in silence."""
     with pytest.raises(CapabilityMissing):
         _ = wire(**fields).prompt
+
+
+def test_a_job_in_the_background_is_refused() -> None:
+    """Whoever is asked: it would go on, and be charged, when the call has been settled."""
+    with pytest.raises(InputError, match="leave it out and wait for the answer") as caught:
+        wire(background=True)
+    assert caught.value.param == "background"
+    assert wire(background=False).bounded
 
 
 def test_a_forged_seal_is_no_proof() -> None:

@@ -142,6 +142,25 @@ def test_a_relayed_stream_that_is_cut_ends_whole() -> None:
     assert item["content"][0]["text"] == "".join(e.get("delta", "") for e in events)
 
 
+def test_a_stream_that_is_collected_keeps_its_ids() -> None:
+    """Those of its own tools count too; a thought is still known when it returns."""
+    items = [
+        {"id": "rs_own", "type": "reasoning", "summary": [], "encrypted_content": "gAAAA"},
+        {"id": "ws_own", "type": "web_search_call", "status": "completed"},
+        {"id": "fc_own", "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+    ]
+    told = [
+        {"type": f"response.output_item.{what}", "output_index": number, "item": item}
+        for number, item in enumerate(items)
+        for what in ("added", "done")
+    ]
+    told.append({"type": "response.completed", "response": {"id": "resp_1", "output": items}})
+    frames = decoded([b"data: %b\n\n" % json.dumps(event).encode() for event in told])
+    output = json.loads(relay().whole(frames, Cost(1)))["output"]
+    assert [item["id"] for item in output] == ["rs_own", "ws_own", "fc_own"]
+    assert output[0]["encrypted_content"] == "gAAAA"
+
+
 def test_nothing_is_written_twice() -> None:
     """A relayed stream has its own end; an end mark that does not belong here is left out."""
     writer = relay()

@@ -90,3 +90,13 @@ def test_an_anthropic_deployment_is_sent_a_message() -> None:
     assert body["messages"] == [{"role": "user", "content": "Hi"}]
     assert (body["max_tokens"], body["temperature"]) == (9, 0.5)
     assert "logit_bias" in out.dropped
+
+
+def test_no_option_asks_for_more_than_money_was_held_for() -> None:
+    """Neither what proxies merge over the rest nor a local server's own name for the cap."""
+    more = {"n_predict": 9000, "extra_body": {"max_tokens": 9000, "a": 1}}
+    out = text.encode(ask(max_tokens=20, **more), ROW)
+    wire = json.loads(out.body)
+    assert (wire["max_tokens"], wire["extra_body"]) == (20, {"a": 1})
+    assert "n_predict" not in wire
+    assert out.dropped == ("extra_body.max_tokens",)

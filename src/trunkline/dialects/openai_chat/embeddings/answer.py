@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from msgspec import Meta, Raw, Struct
 from msgspec.json import Decoder
 
-from trunkline.codec import BLANKS, BROKEN, excerpt, load_answer, mark_of
+from trunkline.codec import BROKEN, excerpt, mark_of
 from trunkline.dialects.openai_chat.errors import error_in_answer
 from trunkline.dialects.openai_chat.usage import usage_of
 from trunkline.errors import BadAnswer
 from trunkline.types import Embedded, Event, Finish, Frame, Mark, Memo, Started, UsageReport
+from trunkline.vectors import check_number, read_answer
 
 _ENTIRE = Mark.SHOWN | Mark.TERMINAL
 
@@ -37,26 +38,18 @@ def decode(body: bytes, memo: Memo) -> Frame:
     """Take an answer (a 2xx body) as one terminal frame.
 
     Raises:
-        BadAnswer: the body is HTML, garbage or empty, or has no vectors.
+        BadAnswer: the body is HTML, garbage or empty, or has not one vector for each text.
         ProviderError: the body is an error under a 200.
     """
-    told = _told(_answer(body), memo)
+    answer = read_answer(_ANSWER, body, error_in_answer)
+    check_number(len(answer.data), memo)
+    told = _told(answer, memo)
     return Frame(body, _ENTIRE | mark_of(told), _decode_whole, memo, told=told)
 
 
 def decode_frame(raw: bytes, memo: Memo) -> Frame:
     """Refuse an event of a stream: vectors do not come in pieces."""
     raise BadAnswer(f"the provider answered embeddings with a stream: {excerpt(raw)}")
-
-
-def _answer(body: bytes) -> _Answer:
-    try:
-        return _ANSWER.decode(body.lstrip(BLANKS))
-    except BROKEN:
-        data = load_answer(body.lstrip(BLANKS))
-    if error := error_in_answer(data):
-        raise error
-    raise BadAnswer(f"the provider's answer has no vectors: {excerpt(body)}")
 
 
 def _told(answer: _Answer, memo: Memo) -> tuple[Event, ...]:
@@ -70,7 +63,7 @@ def _told(answer: _Answer, memo: Memo) -> tuple[Event, ...]:
 
 
 def _decode_whole(raw: bytes, memo: Memo) -> tuple[Event, ...]:
-    answer = _answer(raw)
+    answer = read_answer(_ANSWER, raw, error_in_answer)
     items = sorted(answer.data, key=lambda item: item.index)
     try:
         vectors = tuple(_VECTOR.decode(item.embedding) for item in items)

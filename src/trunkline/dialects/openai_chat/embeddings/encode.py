@@ -13,11 +13,13 @@ from trunkline.types import Deployment, Embed, Outgoing
 def encode(call: Embed, deployment: Deployment) -> Outgoing:
     """Make the request for a provider.
 
-    Every field goes up as it came, but for `model` and what a quirk of the deployment drops or
-    renames. That a provider knows no `encoding_format` is no loss: `write` spells vectors anew.
+    Every field goes up as it came, but for `model` and what a quirk of the deployment sets, drops
+    or renames. `encoding_format` is ours to choose: `write` spells vectors as the caller asked.
     """
     model = deployment.wire_model or deployment.model
     fields: dict[str, Any] = {**call.body.fields, "model": model}
+    if "packed_vectors" in deployment.quirks:
+        fields["encoding_format"] = "base64"
     dropped = apply_quirks(fields, deployment, thoughts=False)
     return Outgoing(
         url=endpoint(deployment, "/embeddings"),

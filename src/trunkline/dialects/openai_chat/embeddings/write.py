@@ -8,6 +8,7 @@ from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 
+from msgspec import Raw
 from msgspec.json import encode as dump
 
 from trunkline.dialects.openai_chat.usage import spelled_cost
@@ -63,7 +64,8 @@ class Writer:
         body = {
             "object": "list",
             "data": [
-                {"object": "embedding", "index": index, "embedding": spell(vector)}
+                # One by one, so that other threads have their turns.
+                {"object": "embedding", "index": index, "embedding": Raw(dump(spell(vector)))}
                 for index, vector in enumerate(vectors)
             ],
             "model": model,

@@ -9,6 +9,7 @@ from trunkline.types import OutputFormat, Prompt, Reasoning, Text, Tool
 from trunkline.types.prompt import OWN_TOOLS
 
 Json = dict[str, Any]
+_THOUGHTS = "reasoning.encrypted_content"
 _SHARED = frozenset(
     {
         *("metadata", "service_tier", "store", "safety_identifier"),
@@ -59,13 +60,15 @@ class Builder:
         fields = self._options(prompt.extra) | {
             name: value for name, value in fields.items() if value is not None
         }
-        if self._foreign and not fields.get("store"):
-            fields |= {"store": False, "include": ["reasoning.encrypted_content"]}
+        if not fields.get("store"):
+            asked = fields.get("include") or ()
+            fields |= {"store": False, "include": [*dict.fromkeys((*asked, _THOUGHTS))]}
         return fields
 
     def _options(self, extra: Json) -> Json:
         if not self._foreign:
-            return dict(extra)
+            self.dropped += ["background"] if extra.get("background") else []
+            return {name: extra[name] for name in extra if name != "background"}
         taken = {name: extra[name] for name in _SHARED & extra.keys() if self._family}
         self.dropped += sorted(extra.keys() - taken.keys() - _SPELLED)
         return taken

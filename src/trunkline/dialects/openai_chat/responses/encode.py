@@ -9,16 +9,17 @@ from msgspec import Raw
 from msgspec.json import Decoder
 from msgspec.json import encode as dump
 
-from trunkline.dialects.openai_chat.encode import headers, url
+from trunkline.dialects.openai_chat.encode import headers, limited, url
 from trunkline.dialects.openai_chat.quirks import QUIRKS, applying
 from trunkline.dialects.openai_chat.responses.build import Builder
-from trunkline.dialects.openai_chat.responses.items import SEAL
+from trunkline.dialects.openai_chat.responses.items import CARRIED, SEAL
 from trunkline.types import Chat, Deployment, Outgoing, Wire
 
 Json = dict[str, Any]
 OURS = "rs_tl_"
 """How the ids of thoughts begin that we spelled for another provider."""
 _OURS = re.compile(rb'"(?:%b|%b)' % (OURS.encode(), SEAL.encode()))
+_CARRIES = b'"%b"' % CARRIED.encode()
 _ITEMS = Decoder(list[Raw])
 _ITEM = Decoder(dict[str, Any])
 _SAMPLING = frozenset({"temperature", "top_p", "top_logprobs"})
@@ -29,7 +30,7 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
 
     A body of this dialect is relayed field by field as it came. Only these change: `model`,
     `stream`, the cap on output when a layer set one, sampling options of models that take none,
-    and thoughts of another provider, which `write` spelled, go out.
+    and what `write` spelled of another provider's (thoughts, proofs beside calls) goes out.
 
     Raises:
         CapabilityMissing: a caller of this dialect refers to what only OpenAI's server holds.
@@ -47,7 +48,7 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     fields.pop("stream", None)
     if chat.stream:
         fields["stream"] = True
-    dropped += _fitted(fields, deployment)
+    dropped += [*limited(fields), *_fitted(fields, deployment)]
     return Outgoing(
         url=url(deployment.base_url, "/responses"),
         headers=headers(deployment, stream=chat.stream),
@@ -62,8 +63,8 @@ def _relayed(wire: Wire) -> Json:
     if cap is not None and bytes(fields.get("max_output_tokens", b"")) != b"%d" % cap:
         fields["max_output_tokens"] = cap
     given = wire.fields.get("input", Raw(b'""'))
-    if _OURS.search(given):
-        fields["input"] = [raw for raw in _ITEMS.decode(given) if not _is_ours(raw)]
+    if _CARRIES in bytes(given) or _OURS.search(given):
+        fields["input"] = [_bare(raw) for raw in _ITEMS.decode(given) if not _is_ours(raw)]
     return fields
 
 
@@ -75,6 +76,14 @@ def _is_ours(raw: Raw) -> bool:
     proof = str(item.get("encrypted_content") or "")
     ours = str(item.get("id") or "").startswith(OURS) or proof.startswith(SEAL)
     return item.get("type") == "reasoning" and ours
+
+
+def _bare(raw: Raw) -> Raw | Json:
+    """Return an item without what `write` put beside a call for another provider."""
+    if _CARRIES not in bytes(raw):
+        return raw
+    item = _ITEM.decode(raw)
+    return raw if item.pop(CARRIED, None) is None else item
 
 
 def _fitted(fields: Json, deployment: Deployment) -> list[str]:

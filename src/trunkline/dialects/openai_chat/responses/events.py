@@ -13,7 +13,7 @@ from typing import Any
 
 from trunkline.dialects.openai_chat.parts import rest
 from trunkline.dialects.openai_chat.responses.items import CALLS, OWN, noted
-from trunkline.dialects.openai_chat.responses.usage import usage_of
+from trunkline.dialects.openai_chat.responses.usage import apart, usage_of
 from trunkline.types import (
     Event,
     Extra,
@@ -90,7 +90,7 @@ def _closing(response: Json, memo: Memo) -> Iterable[Event]:
         reason = "tool_calls"
     yield Finish(reason=reason, raw=raw)
     if (usage := usage_of(response, memo.quirks)) is not None:
-        yield UsageReport(usage=usage)
+        yield UsageReport(usage=usage, apart=apart(response, said(memo), usage))
 
 
 def _block(number: int, place: int = 0) -> int:
@@ -132,6 +132,7 @@ def _done(item: Json, number: int, memo: Memo) -> Iterable[Event]:
         if number not in known and text:
             yield ToolCallDelta(index=memo.calls[number], arguments=text, kind=CALLS[kind])
     elif kind:
+        known.add(kind)
         yield TextDelta(text="", block=_block(number), extra={OWN: item})
 
 

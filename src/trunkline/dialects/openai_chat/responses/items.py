@@ -40,6 +40,11 @@ SEAL = "trunkline:"
 """How `encrypted_content` begins that we made of another provider's proof of a thought."""
 
 
+CARRIED = "extra_content"
+"""What Google wants back beside a call, in its own spelling for clients of OpenAI's dialects."""
+_CALL = ("type", "call_id", "name", "arguments", "input", CARRIED)
+
+
 class Sealed(Struct, omit_defaults=True):
     """Another provider's proof of a thought, as `encrypted_content` carries it after `SEAL`."""
 
@@ -127,12 +132,13 @@ def _said(item: Json, param: str) -> Iterable[AnyPart]:
             yield _beside(part, beside)
     elif kind in CALLS:
         text = item["input"] if kind == "custom_tool_call" else item["arguments"] or "{}"
+        carried = {CARRIED: item[CARRIED]} if CARRIED in item else {}
         yield ToolCall(
             id=item["call_id"],
             name=item["name"],
             arguments=text,
             kind=CALLS[kind],
-            extra=noted(item=rest(item, "type", "call_id", "name", "arguments", "input")),
+            extra=noted(item=rest(item, *_CALL)) | carried,
         )
     elif kind == "reasoning":
         yield thought_of(item)

@@ -20,7 +20,6 @@ _HELD = {
     "previous_response_id": "send the whole conversation as 'input' instead",
     "conversation": "send the whole conversation as 'input' instead",
     "prompt": "write 'instructions' and 'input' instead of a stored prompt",
-    "background": "leave it out and wait for the answer, or stream it",
     "store": "leave it out or write false; no answer is kept there",
 }
 """What only OpenAI's own server can do: it holds answers and prompts."""

@@ -12,6 +12,7 @@ from trunkline.dialects.openai_chat.request import HINTS, Count, checked, refusa
 from trunkline.dialects.openai_chat.responses.prompt import parse
 from trunkline.errors import InputError
 from trunkline.types import Chat, Need, Wire
+from trunkline.types.caps import least_cap
 from trunkline.types.prompt import HARMLESS, OWN_TOOLS
 
 
@@ -67,7 +68,6 @@ class _Asked(Struct):
     previous_response_id: str | None = None
 
 
-_HELD = {"previous_response_id", "background"}
 _HINTS = {name: hint for name, hint in HINTS.items() if name in _Asked.__struct_fields__} | {
     "input": 'a string or a list of items such as {"role": "user", "content": ...}',
     "role": "user, assistant, system or developer",
@@ -92,7 +92,7 @@ _HINTS = {name: hint for name, hint in HINTS.items() if name in _Asked.__struct_
     "previous_response_id": "the id of an answer, as a string",
 }
 _ASKED = Decoder(_Asked)
-_BOUNDED = (HARMLESS | set(_Asked.__struct_fields__)) - _HELD
+_BOUNDED = (HARMLESS | set(_Asked.__struct_fields__)) - {"previous_response_id"}
 _CONTENT = Decoder(str | list[_Part] | None)
 _PART_NEEDS: dict[str, Need] = {
     "input_image": "images",
@@ -114,6 +114,12 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
     fields, asked = checked(body, _ASKED, _HINTS)
     if asked.input is None and "prompt" not in fields and asked.previous_response_id is None:
         raise InputError(f"'input' is missing; write {_HINTS['input']}", param="input")
+    if asked.background:
+        raise InputError(
+            "'background' cannot be true: nobody here would hear when that answer ends and what it "
+            "cost; leave it out and wait for the answer, or stream it",
+            param="background",
+        )
     items = asked.input if isinstance(asked.input, list) else ()
     needs = _check_items(items)
     _check_tools(asked.tools or ())
@@ -121,6 +127,8 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
         needs.add("tools")
     if asked.text and asked.text.format and asked.text.format.type == "json_schema":
         needs.add("schema")
+    if asked.reasoning and asked.reasoning.effort not in {None, "none"}:
+        needs.add("reasoning")
     return Chat(
         model=asked.model or "",
         stream=asked.stream or False,
@@ -130,7 +138,7 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
             parse=parse,
             message_count=(len(items) or 1) + (asked.instructions is not None),
             size_bytes=len(body),
-            max_output_tokens=asked.max_output_tokens,
+            max_output_tokens=least_cap(asked.max_output_tokens, fields),
             needs=frozenset(needs),
             end_user=asked.user,
             bounded=fields.keys() <= _BOUNDED

@@ -12,7 +12,7 @@ from msgspec.json import encode as dump
 
 from trunkline.dialects.openai_chat.responses.body import Head, closing
 from trunkline.dialects.openai_chat.responses.encode import OURS
-from trunkline.dialects.openai_chat.responses.items import OWN, SEAL, Sealed
+from trunkline.dialects.openai_chat.responses.items import CARRIED, OWN, SEAL, Sealed
 from trunkline.dialects.openai_chat.responses.output import Called, Item, Said, Thought, Told
 from trunkline.dialects.openai_chat.responses.spell import own_of
 from trunkline.types import (
@@ -220,7 +220,7 @@ class Stream:
         if call.item is None and call.name:
             if self._open is not None:
                 self._leave_open()
-            said = {"call_id": call.id, "name": call.name}
+            said = {"call_id": call.id, "name": call.name, **call.carried}
             custom = call.kind == "custom"
             id_ = self._id("ctc" if custom else "fc")
             call.item = Called(len(self._items), id_, said, custom=custom)
@@ -235,7 +235,7 @@ class Stream:
 
     def _id(self, kind: str) -> str:
         number = len(self._items)
-        if number < len(self._ids):
+        if number < len(self._ids) and self._ids[number]:
             return self._ids[number]
         return f"{kind}_{'' if kind.endswith('tl') else 'tl_'}{self._name}_{number}"
 
@@ -264,7 +264,7 @@ class Stream:
 class _Call:
     """A tool call under way."""
 
-    __slots__ = ("ended", "id", "item", "kind", "name", "text")
+    __slots__ = ("carried", "ended", "id", "item", "kind", "name", "text")
 
     def __init__(self, index: int) -> None:
         self.id = f"call_{index}"
@@ -272,6 +272,8 @@ class _Call:
         self.kind = "function"
         self.text = ""
         """What came before its name did."""
+        self.carried: Json = {}
+        """What another provider wants back beside the call."""
         self.item: Called | None = None
         self.ended = False
 
@@ -280,3 +282,5 @@ class _Call:
         self.name = delta.name or self.name
         self.kind = delta.kind if delta.kind != "function" else self.kind
         self.text += delta.arguments
+        if CARRIED in delta.extra:
+            self.carried = {CARRIED: delta.extra[CARRIED]}

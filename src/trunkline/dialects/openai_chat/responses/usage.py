@@ -9,6 +9,7 @@ Source: https://docs.x.ai/docs/guides/tools/overview 2026-11-20
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from msgspec.structs import replace
@@ -23,6 +24,11 @@ _NAMES = {
     "input_tokens_details": "prompt_tokens_details",
     "output_tokens_details": "completion_tokens_details",
 }
+_APART = frozenset(
+    {"code_interpreter_call", "file_search_call", "image_generation_call", "x_search_call"}
+)
+_FREE = frozenset({"web_search_calls", "mcp_calls"})
+"""Counts of xAI's that stand in `Usage`, or cost nothing."""
 
 
 def usage_of(response: Json, quirks: frozenset[str]) -> Usage | None:
@@ -33,6 +39,20 @@ def usage_of(response: Json, quirks: frozenset[str]) -> Usage | None:
     named: Json = {str(_NAMES.get(name, name)): value for name, value in wire.items()}
     usage = chat.usage_of(named, quirks, response.get("service_tier"))
     return replace(usage, web_search_requests=_searches(response, wire))
+
+
+def apart(response: Json, kinds: Set[Any], usage: Usage) -> bool:
+    """Whether a tool of the provider's has run whose fee is not in `usage`.
+
+    `kinds` are those of the items. Searches in files cost by the call, containers by time, pictures
+    by tokens of another model. xAI counts its tools by name, and says what the whole answer cost.
+    Source: https://platform.openai.com/docs/pricing 2026-11-21
+    Source: https://docs.x.ai/developers/pricing 2026-11-21
+    """
+    if usage.reported_cost_nusd is not None:
+        return False
+    counted = _inner(_inner(response, "usage"), "server_side_tool_usage_details")
+    return not _APART.isdisjoint(kinds) or any(counted[name] for name in counted.keys() - _FREE)
 
 
 def _searches(response: Json, wire: Json) -> int:

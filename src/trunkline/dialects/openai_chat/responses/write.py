@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec import Struct
 from msgspec.json import Decoder
@@ -21,9 +22,14 @@ class _Kind(Struct):
     type: str = ""
 
 
+class _Added(Struct):
+    item: dict[str, Any]
+
+
 _KIND = Decoder(_Kind)
+_ADDED = Decoder(_Added)
+_ADDS = b'"response.output_item.added"'
 _SEQUENCE = re.compile(rb'"sequence_number": ?(\d+)')
-_ITEM_ID = re.compile(rb'"id": ?"((?:rs|msg|fc|ctc)_[^"\\]*)"')
 
 
 def write(chat: Chat, source: str) -> Writer:
@@ -62,7 +68,9 @@ class Writer:
         told = [frame for frame in frames if frame.raw]
         if self._relayed and len(told) == 1 and _is_whole(told[0]):
             return told[0].raw
-        for frame in frames:
+        self._past = [*frames] if self._relayed else []
+        self._go_on()
+        for frame in () if self._past else frames:
             self._stream.of(frame.events)
         return dump(self._stream.whole())
 
@@ -84,8 +92,8 @@ class Writer:
         if self._relayed and self._past:
             said = b"".join(frame.raw for frame in self._past)
             numbers = [int(number) for number in _SEQUENCE.findall(said)]
-            begun = [frame.raw for frame in self._past if b"output_item.added" in frame.raw]
-            ids = [found[1].decode() for raw in begun if (found := _ITEM_ID.search(raw))]
+            begun = [unframed(frame.raw)[1] for frame in self._past if _ADDS in frame.raw]
+            ids = [str(_ADDED.decode(data).item.get("id") or "") for data in begun]
             self._stream.follow(self._past, ids, max(numbers, default=-1) + 1)
         self._relayed = False
 

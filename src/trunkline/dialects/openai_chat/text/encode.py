@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
-from trunkline.dialects.openai_chat.encode import address, endpoint, headers
+from trunkline.dialects.openai_chat.encode import address, endpoint, headers, limited
 from trunkline.dialects.openai_chat.text.request import cap_of
 from trunkline.errors import InputError
 from trunkline.types import Chat, Deployment, Outgoing, Wire
@@ -34,9 +34,13 @@ def encode(chat: Chat, deployment: Deployment) -> Outgoing:
     said = load(fields["max_tokens"]) if "max_tokens" in fields else None
     if cap_of(said) != wire.max_output_tokens:
         fields["max_tokens"] = wire.max_output_tokens
+    if wire.max_output_tokens is not None:
+        fields.pop("n_predict", None)  # llama.cpp's own name, which it minds before the other
     address(fields, chat, deployment)
+    dropped = limited(fields)
     return Outgoing(
         url=endpoint(deployment, "/completions"),
         headers=headers(deployment, stream=chat.stream),
         body=dump(fields),
+        dropped=tuple(dropped),
     )

@@ -17,6 +17,7 @@ from trunkline.dialects.openai_chat import request as chat
 from trunkline.dialects.openai_chat.request import COUNT, HINTS, Common, Count
 from trunkline.errors import InputError
 from trunkline.types import Chat, Prompt, Wire
+from trunkline.types.caps import least_cap
 from trunkline.types.prompt import HARMLESS
 
 
@@ -61,7 +62,7 @@ def read(body: bytes, headers: Mapping[str, str] | None = None) -> Chat:
             parse=parse,
             message_count=prompts,
             size_bytes=len(body) + _CHAT_BYTES,
-            max_output_tokens=cap_of(asked.max_tokens),
+            max_output_tokens=least_cap(cap_of(asked.max_tokens), fields),
             needs=frozenset(),
             # `best_of` candidates are written, and charged, for each prompt.
             choices=prompts * max(asked.n or 1, asked.best_of or 1),
