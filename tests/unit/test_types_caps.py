@@ -6,7 +6,7 @@ import pytest
 from msgspec import Raw
 from msgspec.json import encode
 
-from trunkline.types.caps import least_cap, take_cap
+from trunkline.caps import least_cap, take_cap
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Raw, Struct
 from msgspec.json import Decoder
 
+from trunkline.caps import least_cap
 from trunkline.codec import BROKEN, fields_of
 from trunkline.dialects.anthropic.prompt import parse
 from trunkline.errors import InputError
 from trunkline.types import Chat, Need, Wire
-from trunkline.types.caps import least_cap
 from trunkline.types.prompt import HARMLESS
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from trunkline.caps import take_cap
 from trunkline.dialects.gemini.models import Traits
 from trunkline.dialects.gemini.reasoning import spelled
 from trunkline.dialects.gemini.schema import taken
 from trunkline.dialects.gemini.spell import Speller
 from trunkline.errors import InputError
 from trunkline.types import Prompt, Tool
-from trunkline.types.caps import take_cap
 
 Json = dict[str, Any]
 _OWN_OPTIONS = {

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from trunkline.caps import take_cap
 from trunkline.dialects.ollama.spell import spelled
 from trunkline.errors import InputError
 from trunkline.types import Prompt, Reasoning, Tool
-from trunkline.types.caps import take_cap
 
 Json = dict[str, Any]
 _OWN = frozenset(

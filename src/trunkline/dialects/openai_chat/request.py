@@ -9,11 +9,11 @@ from typing import Annotated, Literal, TypeVar
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, ValidationError
 from msgspec.json import Decoder
 
+from trunkline.caps import least_cap
 from trunkline.codec import BROKEN, fields_of
 from trunkline.dialects.openai_chat.prompt import parse
 from trunkline.errors import InputError
 from trunkline.types import Chat, Need, Wire
-from trunkline.types.caps import least_cap
 from trunkline.types.prompt import HARMLESS, OWN_TOOLS
 
 

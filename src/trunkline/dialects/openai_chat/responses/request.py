@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
+from trunkline.caps import least_cap
 from trunkline.codec import BROKEN
 from trunkline.dialects.openai_chat.request import HINTS, Count, checked, refusal
 from trunkline.dialects.openai_chat.responses.prompt import parse
 from trunkline.errors import InputError
 from trunkline.types import Chat, Need, Wire
-from trunkline.types.caps import least_cap
 from trunkline.types.prompt import HARMLESS, OWN_TOOLS
 
 

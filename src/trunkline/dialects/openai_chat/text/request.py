@@ -13,11 +13,11 @@ from msgspec.json import Decoder
 from msgspec.json import decode as load
 from msgspec.json import encode as dump
 
+from trunkline.caps import least_cap
 from trunkline.dialects.openai_chat import request as chat
 from trunkline.dialects.openai_chat.request import COUNT, HINTS, Common, Count
 from trunkline.errors import InputError
 from trunkline.types import Chat, Prompt, Wire
-from trunkline.types.caps import least_cap
 from trunkline.types.prompt import HARMLESS
 
 
