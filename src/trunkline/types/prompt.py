@@ -157,7 +157,8 @@ class Wire(Struct, frozen=True, kw_only=True, dict=True):
     """True = all that the provider reads is in these bytes, and nothing in them is charged apart:
     no tools that it runs itself, nothing it has stored."""
     thoughts: bool = True
-    """False = no message carries thoughts of earlier answers, which some providers refuse."""
+    """False = no message carries thoughts of earlier answers or their proofs; some providers refuse
+    them."""
     headers: Mapping[str, str] = {}
     """The caller's headers that say something in this dialect, in lower case; no credentials."""
 

@@ -19,7 +19,8 @@ _MESSAGES = Decoder(Messages)
 _CALLS = Decoder(list[dict[str, Raw]])
 _TEXT = Decoder(str)
 _NULL = b"null"
-_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+_PROOFS = "extra_content"
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details", _PROOFS)
 _SHORT = re.compile(r"[a-zA-Z0-9]{9}")
 _BRIDGE = {"role": Raw(b'"assistant"'), "content": Raw(b'"OK."')}
 
@@ -30,8 +31,15 @@ def opened(messages: Any) -> Messages:
 
 
 def without_reasoning(messages: Messages) -> Messages:
-    """Take reasoning off old assistant messages."""
-    return [{k: v for k, v in message.items() if k not in _REASONING} for message in messages]
+    """Take reasoning off old assistant messages, and its proofs off their calls."""
+    left = [{k: v for k, v in message.items() if k not in _REASONING} for message in messages]
+    for message in left:
+        if _PROOFS.encode() in bytes(message.get("tool_calls", _NULL)):
+            calls = _CALLS.decode(message["tool_calls"])
+            for call in calls:
+                call.pop(_PROOFS, None)
+            message["tool_calls"] = Raw(dump(calls))
+    return left
 
 
 def with_short_ids(messages: Messages) -> Messages:

@@ -32,6 +32,7 @@ class _Message(Struct):
     reasoning: Raw | UnsetType = UNSET
     reasoning_content: Raw | UnsetType = UNSET
     reasoning_details: Raw | UnsetType = UNSET
+    extra_content: Raw | UnsetType = UNSET
 
 
 class _Function(Struct):
@@ -220,7 +221,7 @@ def _check_tools(tools: Iterable[_Tool]) -> None:
 
 
 def _check_messages(messages: Iterable[_Message]) -> tuple[set[Need], bool]:
-    """Return what the messages need, and whether any carries thoughts."""
+    """Return what the messages need, and whether any carries thoughts or proofs of them."""
     needs: set[Need] = set()
     thoughts = False
     for index, message in enumerate(messages):
@@ -235,7 +236,10 @@ def _check_messages(messages: Iterable[_Message]) -> tuple[set[Need], bool]:
         if message.role == "tool" and not message.tool_call_id:
             param = f"messages[{index}].tool_call_id"
             raise InputError(f"'{param}' is missing; write {_HINTS['tool_call_id']}", param=param)
-        if message.reasoning or message.reasoning_content or message.reasoning_details:
+        proofs = message.extra_content or message.reasoning_details
+        if message.reasoning or message.reasoning_content or proofs:
+            thoughts = True
+        if message.tool_calls and any("extra_content" in call for call in message.tool_calls):
             thoughts = True
     return needs, thoughts
 

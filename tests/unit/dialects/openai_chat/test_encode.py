@@ -225,6 +225,19 @@ def test_old_reasoning_is_not_sent_to_who_refuses_it(quirk: str) -> None:
     assert body["messages"][1] == said
 
 
+def test_proofs_of_thoughts_are_not_sent_to_who_refuses_them() -> None:
+    """Gemini's stand beside its calls; where they are refused the call goes up without."""
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    proof = {"extra_content": {"google": {"thought_signature": "c2ln"}}}
+    said = {"role": "assistant", "content": None, "tool_calls": [call | proof]}
+    result = {"role": "tool", "tool_call_id": "c1", "content": "1"}
+    chat = ask(messages=[{"role": "user", "content": "Hi"}, said, result])
+    body, _ = sent(chat, "openai_strict")
+    assert body["messages"][1:] == [said | {"tool_calls": [call]}, result]
+    body, _ = sent(chat)
+    assert body["messages"][1] == said
+
+
 def test_messages_without_reasoning_keep_their_bytes() -> None:
     """Where there is nothing to take out, the messages go up as they came."""
     messages = read(BODY).body.fields["messages"]  # type: ignore[union-attr]
