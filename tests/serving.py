@@ -100,10 +100,12 @@ def starting() -> Iterator[Any]:
         processes.append(Process(*(args or ("--port", "0")), **environment))
         return processes[-1]
 
-    yield start
-    for process in processes:
-        process.popen.kill()
-        process.wait()
+    try:
+        yield start
+    finally:
+        for process in processes:
+            process.popen.kill()
+            process.wait()
 
 
 def once(*args: str) -> tuple[int, str, str]:

@@ -40,7 +40,7 @@ async def test_a_gateway_is_asked_how_its_deployments_are(monkeypatch: pytest.Mo
 
     assert all(why.startswith("latency not known") for why in (await explained()).values())
     with starting() as start:
-        process = start("--workers", "2")
+        process = start("--port", "0", "--workers", "2")
         headers = {"authorization": f"Bearer {process.new_key}"}
         async with aiohttp.ClientSession(headers=headers) as session:
             for _ in range(12):  # each on a connection of its own

@@ -31,7 +31,7 @@ def check(dialect: str, asked: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dialect", "asked", "place"),
+    ("dialect", "asked", "field"),
     [
         ("openai_responses", given(previous_response_id="r1"), "previous_response_id"),
         ("openai_responses", given(conversation={"id": "c"}), "conversation"),
@@ -98,11 +98,11 @@ def check(dialect: str, asked: dict[str, Any]) -> None:
         ),
     ],
 )
-def test_what_a_provider_holds_is_refused(dialect: str, asked: dict[str, Any], place: str) -> None:
+def test_what_a_provider_holds_is_refused(dialect: str, asked: dict[str, Any], field: str) -> None:
     """The error names the field, and the setting for those who have one tenant."""
     with pytest.raises(InputError, match=r"server\.stored_state") as caught:
         check(dialect, asked)
-    assert caught.value.param == place
+    assert caught.value.param == field
 
 
 @pytest.mark.parametrize(
