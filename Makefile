@@ -22,7 +22,7 @@ test: lint ## everything but the torture loops (< 10 min)
 	$(BIN)/python -m pytest -n auto -m "not torture" --hypothesis-profile=test --acceptance-report $(PYTEST_ARGS)
 
 check: lint ## lint, types, imports and unit tests (< 60 s)
-	$(BIN)/python -m pytest tests/unit -m "not torture" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/unit -n auto -m "not torture" $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev $(VENV)/.project ## lint, size caps, types, imports
 	$(BIN)/ruff check $(CODE)
