@@ -34,6 +34,8 @@ _PACE_S = 1.0
 _BUSY_S = 0.02
 _AT_ONCE = 16
 _RENEWED_S = 3600.0
+_WARNED_S = 60.0
+"""How often it is said that a hook does not take events; what was given up is always said."""
 logger = logging.getLogger("trunkline.hooks")
 
 
@@ -57,6 +59,7 @@ class Hooks:
             name: Keeper((Job(_PACE_S, partial(self._work, name)),)) for name in self._targets
         }
         self._subscribed_s = None
+        self._warned_s: dict[str, float] = {}
 
     def subscribe(self) -> None:
         """Have events kept from now on; to be called before each ingestion.
@@ -133,8 +136,9 @@ class Hooks:
         self._outbox.settle(
             name, [event for event, verdict, _ in told if not verdict.trouble], left
         )
-        if left:
-            dead = sum(each.due_ns is None for each in left)
+        dead, now_s = sum(each.due_ns is None for each in left), self._clock.monotonic_s()
+        if dead or (left and now_s >= self._warned_s.get(name, now_s)):
+            self._warned_s[name] = now_s + _WARNED_S
             logger.warning(
                 "usage hook %s: %d events not taken, %d of them given up: %s",
                 scrub(name, 200),

@@ -107,6 +107,19 @@ def test_told_again(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     assert stage.hooks.counts == {}
 
 
+def test_one_that_takes_nothing_is_logged_once_a_minute(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Under load it fails many times a second; what it never took is said each time."""
+    stage.take(Double(NO, NO, NO, NO))
+    for name, pause_s in (("c1", 0.1), ("c2", 0.1), ("c3", 60.0), ("c4", 0.0)):
+        stage.end(name)
+        with caplog.at_level(logging.WARNING, "trunkline.hooks"):
+            stage.hooks.tell("double")
+        stage.clock.advance(pause_s)
+    assert len(caplog.messages) == 2
+
+
 @pytest.mark.acceptance("T15")
 def test_a_webhook_that_fails_twice(stage: Stage) -> None:
     """It is posted the same event a third time, under the same key, and then never again."""
