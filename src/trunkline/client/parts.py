@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -20,13 +21,15 @@ from trunkline.journal import Journal
 from trunkline.layers.concurrency import Parallel
 from trunkline.layers.ratelimit import Limiter
 from trunkline.layers.route import Hedges
-from trunkline.observability.log import EventLog, logger
+from trunkline.observability.log import EventLog
 from trunkline.routing.health import Health
 from trunkline.routing.retries import RetryBudgets
 from trunkline.storage.circuits import CircuitTable
 from trunkline.storage.engines import open_buckets, open_database, open_leases
 from trunkline.storage.outbox import Outbox
 from trunkline.storage.store import Store
+
+logger = logging.getLogger("trunkline.client")  # `trunkline` itself has the events of calls
 
 _SYNC_S = 0.1
 _LOG_S = 0.1
