@@ -2,8 +2,8 @@
 
 Read `request` (a caller's bytes -> `Chat`), `encode` (`Chat` -> a provider's request), `answer` (a
 provider's answer -> frames) and `write` (frames -> a caller's answer), in this order. `prompt` with
-`blocks` is the typed view, `build` with `spell` the way back, fitted to a model by `reasoning` and
-the table `models`; `stream` and `body` spell answers, `usage` is the arithmetic of tokens, `errors`
+`blocks` is the typed view, `build` with `spell` the way back, fitted to a model by
+`trunkline.claude`; `stream` and `body` spell answers, `usage` is the arithmetic of tokens, `errors`
 the table of failures.
 
 A block that only this dialect knows (a server tool's call or result, a compaction, ...) travels

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from trunkline.dialects.anthropic.models import Traits
-from trunkline.dialects.anthropic.reasoning import Bounds, spelled
+from trunkline.claude import Bounds, Traits, thinking
 from trunkline.dialects.anthropic.spell import blocks_of
 from trunkline.errors import CapabilityMissing, InputError
 from trunkline.types import Message, Prompt, Tool
@@ -155,7 +154,7 @@ class Builder:
             forced=(fields["tool_choice"] or {}).get("type") in {"any", "tool"},
             thoughtless=_goes_on_thoughtless(turns),
         )
-        said = spelled(prompt.reasoning, self._traits, bounds)
+        said = thinking(prompt.reasoning, self._traits, bounds)
         if said is None:
             self.dropped.append("reasoning_effort")
             return

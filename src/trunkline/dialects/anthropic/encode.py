@@ -10,9 +10,9 @@ from msgspec import Raw
 from msgspec.json import Decoder
 from msgspec.json import encode as dump
 
+from trunkline.claude import traits_of
 from trunkline.dialects.anthropic.blocks import FERNET, SEAL
 from trunkline.dialects.anthropic.build import DEFAULT_MAX_TOKENS, Builder
-from trunkline.dialects.anthropic.models import traits_of
 from trunkline.dialects.anthropic.spell import CARRIED
 from trunkline.types import Chat, Deployment, Outgoing, Wire
 

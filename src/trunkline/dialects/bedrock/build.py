@@ -11,8 +11,9 @@ from typing import Any
 from msgspec.json import encode as dump
 
 from trunkline.caps import take_cap
+from trunkline.claude import Bounds
 from trunkline.dialects.bedrock.models import Traits
-from trunkline.dialects.bedrock.reasoning import Bounds, spelled
+from trunkline.dialects.bedrock.reasoning import spelled
 from trunkline.dialects.bedrock.spell import Speller, Turn
 from trunkline.errors import CapabilityMissing, InputError
 from trunkline.types import Prompt, Tool

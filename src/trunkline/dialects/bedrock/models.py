@@ -15,12 +15,10 @@ import re
 from functools import lru_cache
 from typing import Literal
 
-from msgspec import Struct
+from msgspec.structs import asdict
 
-_CLAUDE = re.compile(
-    r"claude-(?:(?P<family>opus|sonnet|haiku|fable|mythos)-)?(?P<major>\d{1,2})"
-    r"(?:[-.](?P<minor>\d{1,2}))?(?!\d)(?:-(?P<late>opus|sonnet|haiku))?"
-)
+from trunkline import claude
+
 _NOVA = re.compile(r"amazon\.nova-(?P<second>2-)?")
 _MAY_BE_STRUCTURED = re.compile(
     r"\b(deepseek|google|minimax|mistral|moonshot|moonshotai|nvidia|qwen)\.|^arn:[^.]*$"
@@ -28,27 +26,13 @@ _MAY_BE_STRUCTURED = re.compile(
 """Vendors of whose models some answer by a schema, and ARNs without a name.
 Source: https://github.com/langchain-ai/langchain-aws/issues/883 2026-11-21"""
 _EVERYWHERE = frozenset({"system", "messages", "tools"})
-EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
-class Traits(Struct, frozen=True, kw_only=True):
+class Traits(claude.Traits, frozen=True, kw_only=True):
     """What one model takes."""
 
     vendor: Literal["anthropic", "amazon", "openai", ""] = ""
     """Whose words for thinking and sampling it has, where it has any; "" = somebody else's."""
-    budgets: bool = False
-    """Thinks up to a cap in tokens."""
-    adaptive: bool = False
-    """Decides itself how much to think; `efforts` steer it."""
-    unasked: bool = False
-    """Thinks when nobody asks it to."""
-    may_be_off: bool = True
-    """Thinking that comes unasked can be turned off."""
-    hides: bool = False
-    """Shows what it thought only when asked for a summary."""
-    efforts: tuple[str, ...] = ()
-    sampling: bool = True
-    """Takes temperature, top_p and top_k."""
     forced_tools: bool = False
     """Takes a demand for any call, or for one tool."""
     structured: bool = False
@@ -73,35 +57,18 @@ def traits_of(model: str) -> Traits:
         return Traits(vendor="openai", efforts=("low", "medium", "high"), structured=True)
     if "anthropic." not in model and "claude" not in model:
         return Traits(may_be_structured=_MAY_BE_STRUCTURED.search(model) is not None)
-    found = _CLAUDE.search(model)
-    return Traits(vendor="anthropic", forced_tools=True) if found is None else _claude(found)
+    return _claude(model)
 
 
-def _claude(found: re.Match[str]) -> Traits:
-    family = found["family"] or found["late"] or ""
-    version = (int(found["major"]), int(found["minor"] or 0))
-    if version < (4, 6):
-        return Traits(
-            vendor="anthropic",
-            budgets=version >= (3, 7),
-            forced_tools=version >= (3, 0),
-            structured=version >= (4, 5),
-            cached=_EVERYWHERE if version >= (3, 5) else frozenset(),
-        )
-    efforts = EFFORTS
-    if version == (4, 6):
-        efforts = ("low", "medium", "high", *(("max",) if family == "opus" else ()))
-    bound = family in {"fable", "mythos"} or (family != "haiku" and version >= (5, 5))
-    return Traits(
-        vendor="anthropic",
-        budgets=version == (4, 6),
-        adaptive=True,
-        unasked=version >= (5, 0),
-        may_be_off=not bound,
-        hides=version >= (4, 7),
-        efforts=efforts,
-        sampling=version < (4, 7),
-        forced_tools=not (bound and family != "sonnet" and version >= (5, 1)),
-        structured=True,
-        cached=_EVERYWHERE,
-    )
+def _claude(model: str) -> Traits:
+    found = claude.version_of(model)
+    if found is None:
+        return Traits(vendor="anthropic", forced_tools=True)
+    _, version = found
+    known = asdict(claude.traits_of(model))
+    known |= {
+        "forced_tools": known["forced_tools"] and version >= (3, 0),
+        "structured": version >= (4, 5),
+    }
+    cached = _EVERYWHERE if version >= (3, 5) else frozenset[str]()
+    return Traits(**known, vendor="anthropic", cached=cached)
