@@ -101,12 +101,12 @@ _RULES: tuple[tuple[type[ProviderError], Callable[[_Told], bool]], ...] = (
     ),
     # 498 is an invalid token in Cohere's SDK.
     (AuthFailed, lambda told: told.status in {401, 403, 498}),
+    (UpstreamRateLimited, lambda told: told.status == 429),  # "too many tokens" a minute as well
     (
         ContextTooLong,
         lambda told: told.code == "TOO_MANY_TOKENS" or bool(_CONTEXT.search(told.words)),
     ),
-    (ContentBlocked, lambda told: bool(_BLOCKED.search(told.words))),
-    (UpstreamRateLimited, lambda told: told.status == 429),
+    (ContentBlocked, lambda told: told.status < 500 and bool(_BLOCKED.search(told.words))),
     (UpstreamOverloaded, lambda told: told.status in {503, 529}),
     (UpstreamNotFound, lambda told: told.status == 404),
     (Refused, lambda told: 400 <= told.status < 499 and told.status not in {408, 409, 425}),

@@ -24,16 +24,20 @@ def taken(schema: Json, dropped: set[str]) -> Json:
     """Return what of `schema` Gemini takes; the names of other keywords are added to `dropped`.
 
     `const` becomes an `enum` of one, `definitions` become `$defs`, and an `allOf` of one schema
-    becomes that schema. Beside a `$ref` only what begins with `$` may stand.
+    becomes that schema, where neither says what the other does. Beside a `$ref` only what begins
+    with `$` may stand.
     """
     wire = dict(schema)
     if "const" in wire:
         wire.setdefault("enum", [wire.pop("const")])
-    if "definitions" in wire:
-        wire.setdefault("$defs", wire.pop("definitions"))
-    if isinstance(several := wire.get("allOf"), list) and len(several) == 1:
-        del wire["allOf"]
-        wire = several[0] | wire
+    match wire:
+        case {"definitions": dict() as older} if isinstance(newer := wire.get("$defs", {}), dict):
+            del wire["definitions"]
+            wire["$defs"] = older | newer
+    match wire.get("allOf"):
+        case [dict() as only] if only.keys().isdisjoint(wire):
+            del wire["allOf"]
+            wire |= only
     if isinstance(place := wire.get("$ref"), str):
         wire["$ref"] = place.replace("#/definitions/", "#/$defs/")
     kept: Json = {}

@@ -61,7 +61,8 @@ class Builder:
         Source: https://github.com/ollama/ollama/blob/main/api/types.go (ChatRequest) 2026-11-20
 
         Raises:
-            InputError: nothing is said; such a request would only load the model.
+            InputError: nothing is said; such a request would only load the model. Or `options` are
+                no object.
             CapabilityMissing: a part has no form here.
         """
         messages = spelled(prompt.messages)
@@ -96,7 +97,10 @@ class Builder:
         """Return the fields that are Ollama's own; its sampling options may stand at the top."""
         fields: Json = {}
         for name, value in extra.items():
-            if name == "options" and isinstance(value, dict):
+            if name == "options":
+                if not isinstance(value, dict):
+                    problem = "is wrong; write an object of Ollama's options"
+                    raise InputError(f"'options' {problem}", param="options")
                 fields[name] = fields.get(name, {}) | value
             elif name in _OF_OPTIONS:
                 fields.setdefault("options", {}).setdefault(name, value)

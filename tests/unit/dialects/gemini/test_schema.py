@@ -23,6 +23,18 @@ from trunkline.dialects.gemini.schema import taken
         ),
         ({"allOf": [{"type": "string"}], "title": "t"}, {"type": "string", "title": "t"}, set()),
         ({"allOf": [{}, {}]}, {}, {"allOf"}),
+        ({"allOf": [True], "title": "t"}, {"title": "t"}, {"allOf"}),
+        (
+            {"allOf": [{"properties": {"a": {}}}], "properties": {"b": {}}},
+            {"properties": {"b": {}}},
+            {"allOf"},
+        ),
+        (
+            {"definitions": {"A": {}, "B": {"title": "old"}}, "$defs": {"B": {"title": "new"}}},
+            {"$defs": {"A": {}, "B": {"title": "new"}}},
+            set(),
+        ),
+        ({"definitions": 1}, {}, {"definitions"}),
         (
             {"anyOf": [{"type": "null"}, {"type": "integer", "default": 1}]},
             {"anyOf": [{"type": "null"}, {"type": "integer"}]},

@@ -127,3 +127,12 @@ def test_a_prompt_without_words_is_refused() -> None:
     """Ollama would only load the model."""
     with pytest.raises(InputError, match="say nothing"):
         outgoing(Prompt(messages=()))
+
+
+@pytest.mark.parametrize("options", ["x", [1], None])
+def test_options_that_are_no_object_are_refused(options: Any) -> None:
+    """Any caller may write the field; the error names it."""
+    prompt = Prompt(messages=(HI,), extra={"num_ctx": 9, "options": options})
+    with pytest.raises(InputError, match="an object") as caught:
+        outgoing(prompt)
+    assert caught.value.param == "options"

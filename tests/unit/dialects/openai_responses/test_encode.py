@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from trunkline.dialects import load
@@ -219,3 +220,10 @@ def test_thoughts_we_spelled_for_others_are_taken_out() -> None:
     ]
     sent = encoded("openai_responses", {"input": items})
     assert json.loads(sent.body)["input"] == [own, words, quoted]
+
+
+@pytest.mark.parametrize("words", ["trunkline: hello", "rs_tl_abc", "extra_content"])
+def test_words_are_relayed_whatever_they_are(words: str) -> None:
+    """Only items can be thoughts that we spelled for another provider."""
+    sent = encoded("openai_responses", {"model": "m", "input": words})
+    assert json.loads(sent.body)["input"] == words

@@ -126,3 +126,10 @@ def test_a_forged_seal_is_no_proof() -> None:
         [thought] = message.parts
         assert isinstance(thought, Thinking)
         assert (thought.signature, thought.redacted) == (None, None)
+
+
+def test_an_item_of_another_shape_is_refused() -> None:
+    """Nobody is shown how our code met what is of another type."""
+    with pytest.raises(InputError, match="has a field of another type") as caught:
+        _ = wire(input=[{"type": "reasoning", "summary": "abc"}]).prompt
+    assert caught.value.param == "input[0]"

@@ -63,7 +63,9 @@ def _relayed(wire: Wire) -> Json:
     if cap is not None and bytes(fields.get("max_output_tokens", b"")) != b"%d" % cap:
         fields["max_output_tokens"] = cap
     given = wire.fields.get("input", Raw(b'""'))
-    if _CARRIES in bytes(given) or _OURS.search(given):
+    raw = bytes(given)
+    # A list of items; in words anything may stand.
+    if raw[:1] == b"[" and (_CARRIES in raw or _OURS.search(raw)):
         fields["input"] = [_bare(raw) for raw in _ITEMS.decode(given) if not _is_ours(raw)]
     return fields
 

@@ -73,9 +73,7 @@ def messages_of(items: Iterable[Any]) -> Iterable[Message]:
             yield _given(item, param)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             kind = kind_of(item) if isinstance(item, dict) else None
-            raise InputError(
-                f"'{param}' is wrong: an item of type {kind!r} needs {error}", param=param
-            ) from None
+            raise _wrong(param, f"an item of type {kind!r}", error) from None
     if said:
         yield Message(role="assistant", parts=tuple(said))
 
@@ -189,10 +187,16 @@ def parts_of(content: Any, param: str) -> Iterable[AnyPart]:
         try:
             yield _part(wire)
         except (AttributeError, KeyError, TypeError) as error:
-            raise InputError(
-                f"'{param}[{index}]' is wrong: a part of type {wire.get('type')!r} needs {error}",
-                param=f"{param}[{index}]",
-            ) from None
+            kind = wire.get("type") if isinstance(wire, dict) else None
+            raise _wrong(f"{param}[{index}]", f"a part of type {kind!r}", error) from None
+
+
+def _wrong(param: str, what: str, error: Exception) -> InputError:
+    """Name what is missing; what is there in another shape than it should be is not named."""
+    problem = f"needs {error}"
+    if not isinstance(error, KeyError):
+        problem = "has a field of another type; write it as OpenAI's Responses API has it"
+    return InputError(f"'{param}' is wrong: {what} {problem}", param=param)
 
 
 def _part(wire: Json) -> AnyPart:
