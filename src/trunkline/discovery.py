@@ -131,11 +131,13 @@ def _ollama(said: Said) -> list[str] | None:
     if "version" not in said[_OLLAMA] or "models" not in said[_TAGS]:
         return None
     kept = [
-        item
-        for item in _listed(said[_TAGS], "models")
-        if _writes(str((item.get("details") or {}).get("family") or ""))
+        item for item in _listed(said[_TAGS], "models") if _writes(_family(item.get("details")))
     ]
     return _names(kept, "name")
+
+
+def _family(details: Any) -> str:
+    return str(details.get("family") or "") if isinstance(details, dict) else ""
 
 
 def _lmstudio(said: Said) -> list[str] | None:

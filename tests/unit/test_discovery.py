@@ -27,6 +27,7 @@ OLLAMA = {
             {"name": "qwen3:8b", "details": {"family": "qwen3"}},
             {"name": "all-minilm:latest", "details": {"family": "bert"}},
             {"name": "nomic-embed-text", "details": None},
+            {"name": "embed-odd", "details": ["bert"]},
             {"name": 3},
             "odd",
         ]

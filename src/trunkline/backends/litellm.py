@@ -84,7 +84,8 @@ class LiteLLM:
         """
         deployment = call.target
         assert deployment is not None
-        await asyncio.to_thread(_library)  # the import takes seconds; other calls go on
+        if not _library.cache_info().currsize:
+            await asyncio.to_thread(_library)  # the import takes seconds; other calls go on
         outgoing = dialects.load(deployment.dialect).encode(call, deployment)
         self._check(deployment.model)
         fields = json.decode(outgoing.body)

@@ -88,8 +88,8 @@ def _admit(target: Deployment, vital: Vital, now_s: float) -> None:
         )
     elif state == "disabled":
         error = AuthFailed(
-            f"{target.name} did not accept our credential; check its api_key: it is tried again in "
-            f"{rest_s:.0f} s, or when the configuration changes",
+            f"{target.name} did not accept our credential; check {target.key_place}: it is "
+            f"tried again in {rest_s:.0f} s, or when the configuration changes",
             sent=False,
             retry_after_s=rest_s,
         )

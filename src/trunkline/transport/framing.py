@@ -13,7 +13,7 @@ Framing = Literal["sse", "ndjson", "eventstream"]
 
 
 class Splitter(Protocol):
-    """Cuts a byte stream into units without changing a byte."""
+    """Cuts a byte stream into units, whose bytes it does not change."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Take more bytes and return the units that are complete now, framing included.
@@ -31,7 +31,7 @@ class Splitter(Protocol):
 
 
 class LineSplitter:
-    """One JSON object per line; blank lines are a part of what follows them.
+    """One JSON object per line; blank lines are left out.
 
     Source: https://github.com/ndjson/ndjson-spec (2026-11-20)
     """

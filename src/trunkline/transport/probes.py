@@ -72,7 +72,8 @@ async def _told(provider: Provider, transport: Transport) -> tuple[bool, str]:
         return HERE
     status = await transport.knock(provider.template)
     if status == 401:
-        return False, "it does not accept our credential (401); check its api_key"
+        place = provider.template.key_place
+        return False, f"it does not accept our credential (401); check {place}"
     if 300 <= status < 400:
         return False, f"it redirects ({status}); check its base_url"
     return status < 500, f"answered {status}"

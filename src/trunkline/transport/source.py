@@ -164,7 +164,9 @@ def name_blame(error: ProviderError, deployment: Deployment) -> None:
     """
     error.deployment = deployment.name
     if isinstance(error, AuthFailed):
-        error.message = f"{deployment.provider} did not accept our credential; check its api_key"
+        error.message = (
+            f"{deployment.provider} did not accept our credential; check {deployment.key_place}"
+        )
     else:
         error.message = scrub(error.message)
     error.param = error.param and scrub(error.param, 200)

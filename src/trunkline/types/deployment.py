@@ -83,6 +83,12 @@ class RateLimit(Struct, frozen=True, kw_only=True):
     """Prompt and answer."""
 
 
+_KEY_PLACES = {
+    "aws": "the AWS keys, profile or role, and what they may do",
+    "google": "credentials_file, or the machine's Google account, and what it may do",
+}
+
+
 class Deployment(Struct, frozen=True, kw_only=True):
     """One row that can answer."""
 
@@ -123,6 +129,11 @@ class Deployment(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         force_setattr(self, "name", f"{self.provider}/{self.model}")
+
+    @property
+    def key_place(self) -> str:
+        """What to look at when the credential was refused."""
+        return _KEY_PLACES.get(self.credential.partition(":")[0], "its api_key")
 
 
 class Outgoing(Struct, frozen=True, kw_only=True):

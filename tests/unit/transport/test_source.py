@@ -1,6 +1,7 @@
 """Frames of a body: where an answer begins, how it ends, what is said of a failure."""
 
 import pytest
+from msgspec.structs import replace
 
 from tests.unit.transport.scripted import ScriptedExchange
 from tests.wire import ECHO
@@ -149,6 +150,17 @@ def test_the_text_of_an_authentication_error_is_never_relayed() -> None:
     name_blame(error, DEPLOYMENT)
     assert "hunter2" not in str(error)
     assert "check its api_key" in error.message
+
+
+@pytest.mark.parametrize(
+    ("credential", "place"), [("aws:us-east-1", "AWS keys"), ("google:", "credentials_file")]
+)
+def test_who_has_no_key_is_told_where_to_look(credential: str, place: str) -> None:
+    """A signature that was refused is no `api_key`, which stands nowhere."""
+    error = AuthFailed("no")
+    name_blame(error, replace(DEPLOYMENT, credential=credential))
+    assert place in error.message
+    assert "api_key" not in error.message
 
 
 async def test_once_begun_the_stream_has_an_idle_timer_and_closing_takes_it_away() -> None:

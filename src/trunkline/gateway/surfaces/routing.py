@@ -1,6 +1,7 @@
 """`/v1/providers`, `/v1/deployments`, `/v1/route/explain`: how all are, where a call would go.
 
-Whoever is no administrator sees what calls of his may come to, and of that only how it is.
+Whoever is no administrator sees in the lists what calls of his may come to, and of that only how it
+is; where a call of his own would go, he is told with the reasons.
 """
 
 from __future__ import annotations
