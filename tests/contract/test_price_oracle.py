@@ -182,7 +182,7 @@ def test_ambiguous_cached_audio_is_never_cheaper(cases: list[Case]) -> None:
 
 
 def decoded(case: Case) -> Usage | None:
-    """Read the wire body with the dialect in which we would ask; None = there is none yet.
+    """Read the wire body with the dialect in which we would ask; None = it is not read here.
 
     What the provider itself says it charged is left out: it would hide what we make of the counts.
     """

@@ -54,8 +54,8 @@ class _Lazy(click.Group):
 def main() -> None:
     """One door for every call to a language model.
 
-    Without any configuration the built-in demo provider answers. Set OPENAI_API_KEY,
-    ANTHROPIC_API_KEY, ... or run `trunkline init` to use real ones.
+    Without any configuration a local server that is found answers, else the built-in demo provider.
+    Set OPENAI_API_KEY, ANTHROPIC_API_KEY, ... or run `trunkline init` to use others.
 
     Results go to standard output, warnings and errors to standard error.
     Exit codes: 0 good, 1 failed, 2 wrong use, 130 interrupted.
